@@ -1,0 +1,205 @@
+"""Weights at rest: safetensors with their config, loaded strictly, written atomically.
+
+A file is hostile until checked: its header is bounded, its names and shapes must be exactly those
+of the network its config describes, its values finite. Nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
+
+from mal_core.config import CropConfig, ModelConfig
+from mal_core.errors import CheckpointError
+from mal_core.model import MAL
+
+MAX_BYTES = 4 * 2**30
+_FLOATS = {"F16", "BF16", "F32"}
+# Names in the file, which MODEL.md fixes, against those of our modules.
+_DECODER_FILE, _DECODER, _ENCODER = "dec.", "decoder.", "encoder."
+_CONFIG_NAMES = {
+    "dim": "dim",
+    "depth": "depth",
+    "heads": "heads",
+    "mlp": "mlp_ratio",
+    "img": "crop_size",
+    "reg": "registers",
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded network and what its file says about it.
+
+    Attributes:
+        model: in eval mode, float32, on the CPU.
+        crop: how its crops are made.
+        threshold: mask probability above which a pixel belongs to the object, 0 to 1.
+        sha256: of the file's bytes, hexadecimal.
+        metadata: the file's own notes.
+    """
+
+    model: MAL
+    crop: CropConfig
+    threshold: float
+    sha256: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint, strictly.
+
+    Args:
+        path: a .safetensors file in the layout of weights/MODEL.md.
+
+    Returns:
+        The network and its settings.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, too large, or not exactly one of ours.
+    """
+    try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise CheckpointError(f"{path.name} is larger than {MAX_BYTES} bytes: {size}")
+        with safe_open(path, "pt") as file:
+            metadata = dict(file.metadata() or {})
+            config, threshold, margin = _read_metadata(metadata, path.name)
+            model = _empty_model(config)
+            _check_tensors(file, model, path.name)
+            # Copies: a tensor that shares the mapped file would change with the file.
+            tensors = {n: file.get_tensor(n).to(torch.float32, copy=True) for n in file.keys()}  # noqa: SIM118
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path.name}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}") from error
+    _check_finite(tensors, path.name)
+    model.load_state_dict({_to_module(n): value for n, value in tensors.items()}, assign=True)
+    crop = CropConfig(size=config.crop_size, margin=margin)
+    return Checkpoint(model.eval(), crop, threshold, file_sha256(path), metadata)
+
+
+def save(model: MAL, path: Path, metadata: Mapping[str, str]) -> str:
+    """Write a network in float16, so that a crash leaves the old file or the new one.
+
+    Args:
+        model: the network; not changed.
+        path: where to; its folder must exist.
+        metadata: notes to keep; "config" is written anew from the model. The same weights and
+            notes always give the same bytes.
+
+    Returns:
+        SHA-256 of the file, hexadecimal.
+
+    Raises:
+        CheckpointError: a weight is not finite, or the disk refuses.
+    """
+    tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    halves = {_to_file(name): value.half().contiguous() for name, value in tensors.items()}
+    _check_finite(halves, path.name)
+    config = {key: getattr(model.config, name) for key, name in _CONFIG_NAMES.items()}
+    config |= {"stem": "conv", "pin": 4}
+    notes = {**metadata, "config": json.dumps(config)}
+    data = _sort_header(tensors_to_bytes(halves, notes))
+    _write_atomically(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_metadata(metadata: Mapping[str, str], name: str) -> tuple[ModelConfig, float, float]:
+    """Take the network's shape, the threshold and the margin out of the file's notes."""
+    try:
+        raw = json.loads(metadata["config"])
+        if raw["stem"] != "conv" or raw["pin"] != 4:
+            raise CheckpointError(f"{name} has another stem or other prompts than this program")
+        config = ModelConfig(**{ours: raw[theirs] for theirs, ours in _CONFIG_NAMES.items()})
+        threshold = float(metadata.get("threshold", "0.5"))
+        margin = float(metadata.get("eval_expand", "0.2"))
+        CropConfig(size=config.crop_size, margin=margin)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{name} does not describe a network of ours: {error!r:.200}"
+        ) from error
+    if not 0 < threshold < 1:
+        raise CheckpointError(f"{name}: the threshold must be between 0 and 1, got {threshold}")
+    return config, threshold, margin
+
+
+def _empty_model(config: ModelConfig) -> MAL:
+    with torch.device("meta"):
+        return MAL(config)
+
+
+def _check_tensors(file: safe_open, model: MAL, name: str) -> None:
+    """Compare names, shapes and types with the network's before any data is read."""
+    wanted = {_to_file(key): list(value.shape) for key, value in model.state_dict().items()}
+    found = set(file.keys())
+    if missing := sorted(wanted.keys() - found):
+        raise CheckpointError(f"{name} lacks {len(missing)} tensors: {', '.join(missing[:5])}")
+    if unknown := sorted(found - wanted.keys()):
+        raise CheckpointError(f"{name} has {len(unknown)} unknown: {', '.join(unknown[:5])!r:.200}")
+    for key, shape in wanted.items():
+        part = file.get_slice(key)
+        if part.get_shape() != shape or part.get_dtype() not in _FLOATS:
+            got = f"{part.get_dtype()} {part.get_shape()}"
+            raise CheckpointError(f"{name}: {key} must be float {shape}, got {got}")
+
+
+def _check_finite(tensors: Mapping[str, Tensor], name: str) -> None:
+    for key, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"{name}: {key} holds values that are not finite")
+
+
+def _to_module(name: str) -> str:
+    if name.startswith(_DECODER_FILE):
+        return _DECODER + name.removeprefix(_DECODER_FILE)
+    return _ENCODER + name
+
+
+def _to_file(name: str) -> str:
+    if name.startswith(_DECODER):
+        return _DECODER_FILE + name.removeprefix(_DECODER)
+    return name.removeprefix(_ENCODER)
+
+
+def _sort_header(data: bytes) -> bytes:
+    """Put a safetensors header in order: the library writes the notes in a random one."""
+    stop = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:stop]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the tensors stay aligned
+    return len(header).to_bytes(8, "little") + header + data[stop:]
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    """Write beside the target, flush to disk, rename, flush the folder."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            part = Path(file.name)
+            try:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                part.replace(path)
+            except BaseException:
+                part.unlink()
+                raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path.name}: {error.strerror or error}") from error

@@ -1,0 +1,99 @@
+"""The image encoder: a convolutional stem and a plain ViT on its 16-pixel tokens.
+
+timm's transformer block is used unchanged; the stem's maps at strides 2, 4 and 8 are kept for the
+decoder, and four register tokens without position are added.
+
+Source: Lan et al., CVPR 2023, section 3.2 (a standard ViT as encoder); Dosovitskiy et al., ICLR
+2021; registers after Darcet et al., ICLR 2024; weights/MODEL.md for every layer.
+"""
+
+from typing import NamedTuple
+
+import torch
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from mal_core.config import ModelConfig
+from mal_core.prompts import PLANES
+
+
+class Skips(NamedTuple):
+    """The stem's maps that the decoder takes its detail from."""
+
+    f2: Tensor  # (B, 32, S/2, S/2)
+    f4: Tensor  # (B, 64, S/4, S/4)
+    f8: Tensor  # (B, 128, S/8, S/8)
+
+
+def conv_norm_gelu(inputs: int, outputs: int, stride: int = 1, groups: int = 8) -> nn.Sequential:
+    """3x3 convolution, GroupNorm, GELU: the building stone of stem and decoder."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1), nn.GroupNorm(groups, outputs), nn.GELU()
+    )
+
+
+class Stem(nn.Module):
+    """Four halvings, with a residual convolution at strides 4 and 8."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.c1 = conv_norm_gelu(3 + PLANES, 32, stride=2)
+        self.c2 = conv_norm_gelu(32, 64, stride=2)
+        self.r2 = conv_norm_gelu(64, 64)
+        self.c3 = conv_norm_gelu(64, 128, stride=2)
+        self.r3 = conv_norm_gelu(128, 128)
+        self.c4 = conv_norm_gelu(128, 256, stride=2)
+        self.proj = nn.Conv2d(256, dim, 1)
+
+    def forward(self, crops: Tensor, prompts: Tensor) -> tuple[Skips, Tensor]:
+        """(B, 3, S, S) and (B, 4, S, S) -> skips and (B, dim, S/16, S/16)."""
+        f2 = self.c1(torch.cat([crops, prompts], 1))
+        f4 = self.c2(f2)
+        f4 = f4 + self.r2(f4)
+        f8 = self.c3(f4)
+        f8 = f8 + self.r3(f8)
+        return Skips(f2, f4, f8), self.proj(self.c4(f8))
+
+
+class Encoder(nn.Module):
+    """Crops and prompt planes -> tokens (B, registers + N, dim) and the stem's maps.
+
+    `embed`, `attend` and `finish` are the three parts of `forward`, apart so that a fine-tune can
+    keep what the frozen lower blocks computed.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dim = config.dim
+        self.registers = config.registers
+        self.stem = Stem(dim)
+        self.prompt = nn.Conv2d(PLANES, dim, 16, 16)
+        self.pos = nn.Parameter(torch.zeros(1, config.grid**2, dim))
+        self.reg = nn.Parameter(torch.zeros(1, config.registers, dim))
+        self.blocks = nn.ModuleList(
+            Block(dim, config.heads, config.mlp_ratio, qkv_bias=True) for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+
+    def embed(self, crops: Tensor, prompts: Tensor) -> tuple[Tensor, Skips]:
+        """Everything before the first block: (B, registers + N, dim) and the skips."""
+        skips, patches = self.stem(crops, prompts)
+        patches = patches + self.prompt(prompts)  # (B, dim, g, g)
+        tokens = patches.flatten(2).transpose(1, 2) + self.pos  # (B, g*g, dim)
+        return torch.cat([self.reg.expand(len(tokens), -1, -1), tokens], 1), skips
+
+    def attend(self, tokens: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """Run blocks start..stop; shapes stay."""
+        for block in self.blocks[start:stop]:
+            tokens = block(tokens)
+        return tokens
+
+    def finish(self, tokens: Tensor) -> Tensor:
+        """Normalise and drop the registers: (B, N, dim)."""
+        normed: Tensor = self.norm(tokens)
+        return normed[:, self.registers :]
+
+    def forward(self, crops: Tensor, prompts: Tensor) -> tuple[Tensor, Skips]:
+        """(B, 3, S, S) normalised and (B, 4, S, S) -> (B, N, dim) tokens and the skips."""
+        tokens, skips = self.embed(crops, prompts)
+        return self.finish(self.attend(tokens)), skips
