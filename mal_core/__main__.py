@@ -48,16 +48,14 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--box", type=float, nargs=4, action="append", required=True,
                          metavar=corners, help="pixels; may be given several times")  # fmt: skip
     predict.add_argument("--out", type=Path, help="PNG: 0/255 for one box, 0 and 1..N for N boxes")
-    predict.add_argument("--threshold", type=float, help="mask probability (default: checkpoint's)")
+    _add_threshold(predict)
     _command(commands, "info", run_info, "what a checkpoint is")
     evaluate = _command(commands, "evaluate", run_evaluate, "IoU from boxes on a COCO file")
     evaluate.add_argument("data", type=Path, metavar="DATA.json")
     evaluate.add_argument("images", type=Path, metavar="IMAGES/")
-    evaluate.add_argument(
-        "--threshold", type=float, help="mask probability (default: checkpoint's)"
-    )
-    evaluate.add_argument("--jitter", type=float, default=0.05, help="box noise of a second run, fraction of a side; 0: none (default: 0.05)")  # fmt: skip  # noqa: E501
-    evaluate.add_argument("--limit", type=int, help="measure only the first N images")
+    _add_threshold(evaluate)
+    evaluate.add_argument("--jitter", type=_share, default=0.05, help="box noise of a second run, fraction of a side; 0: none (default: 0.05)")  # fmt: skip  # noqa: E501
+    evaluate.add_argument("--limit", type=_count, help="measure only the first N images")
     train = _command(commands, "train", run_train, "fine-tune on corrected masks")
     train.add_argument("data", type=Path, metavar="DATA.json")
     train.add_argument("images", type=Path, metavar="IMAGES/")
@@ -72,9 +70,28 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
     command.set_defaults(run=run)
     command.add_argument("--weights", type=Path, default=BUNDLED, help="checkpoint (default: the bundled one)")  # fmt: skip  # noqa: E501
     command.add_argument("--device", default="auto", help="auto, cpu, cuda (default: auto)")
-    command.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's)")
+    command.add_argument("--threads", type=_count, help="CPU threads (default: torch's)")
     command.add_argument("--json", action="store_true", help="machine-readable output")
     return command
+
+
+def _add_threshold(command: argparse.ArgumentParser) -> None:
+    text = "mask probability (default: checkpoint's)"
+    command.add_argument("--threshold", type=_share, help=text)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be 0 to 1, got {text}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return value
 
 
 def run_predict(arguments: argparse.Namespace) -> None:

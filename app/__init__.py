@@ -1,0 +1,1 @@
+"""The studio around mal_core: store, pages, canvas, jobs."""

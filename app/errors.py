@@ -1,0 +1,63 @@
+"""What a person can cause in the studio, as one tree under MALError.
+
+MALError
+└── StudioError          every one has a `code` for programs and a text for people
+    ├── NotFound         no such project, image, instance, job or model version
+    ├── Forbidden        no valid session, or a foreign origin
+    ├── Conflict         somebody saved first; both versions are kept
+    ├── NotAllowed       the act does not fit the present state
+    ├── Busy             the queue is full; try again
+    └── ExportFailed     the export did not prove equal to the store; nothing is handed out
+"""
+
+from mal_core.errors import MALError
+
+
+class StudioError(MALError):
+    """The root of the studio's own errors."""
+
+    code = "studio"
+
+
+class NotFound(StudioError):  # noqa: N818
+    """No such project, image, instance, job or model version."""
+
+    code = "not_found"
+
+
+class Forbidden(StudioError):  # noqa: N818
+    """No valid session, or a request from a foreign origin."""
+
+    code = "forbidden"
+
+
+class NotAllowed(StudioError):  # noqa: N818
+    """The act does not fit the present state."""
+
+    code = "not_allowed"
+
+
+class Busy(StudioError):  # noqa: N818
+    """Too many requests are waiting; nothing was done."""
+
+    code = "busy"
+
+
+class ExportFailed(StudioError):  # noqa: N818
+    """The export could not be written, or did not prove equal to what the store holds."""
+
+    code = "export_failed"
+
+
+class Conflict(StudioError):  # noqa: N818
+    """Somebody saved first; the late version is kept as a revision of its own.
+
+    Attributes:
+        kept: id of the revision that holds the late version.
+    """
+
+    code = "conflict"
+
+    def __init__(self, message: str, kept: int) -> None:
+        self.kept = kept
+        super().__init__(message)

@@ -1,0 +1,22 @@
+"""From an upload to a stored raster, and back to pixels.
+
+What a person sends is hostile until proven otherwise: a child process with little memory decodes
+it (app.images.decode), and only what that re-encodes is kept, under the hash of its own bytes.
+"""
+
+from app.images.intake import Intake, clean_name
+from app.images.rasters import load_image, path_of, put, read_size, thumbnail_path
+from app.images.unpack import Expanded, Found, expand
+
+__all__ = [
+    "Expanded",
+    "Found",
+    "Intake",
+    "clean_name",
+    "expand",
+    "load_image",
+    "path_of",
+    "put",
+    "read_size",
+    "thumbnail_path",
+]

@@ -1,0 +1,101 @@
+"""The folder of stored rasters: where each lies, how it gets there, how it is read.
+
+The rasters were encoded by the studio itself, so they are decoded in this process.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from app.records import Image
+from app.settings import Settings
+from mal_core.errors import BadImage
+
+# Opened by class, not by Image.open, whose pixel limit is smaller than that of intake.
+_OPENERS: dict[str, type[ImageFile]] = {"jpg": JpegImageFile, "png": PngImageFile}
+
+
+def path_of(settings: Settings, image: Image) -> Path:
+    """Where the full raster of an image lies."""
+    return raster_path(settings, image.sha256, image.extension)
+
+
+def thumbnail_path(settings: Settings, image: Image) -> Path:
+    """Where the JPEG of at most 160 pixels a side lies."""
+    return raster_path(settings, image.sha256, "thumb.jpg")
+
+
+def raster_path(settings: Settings, sha256: str, extension: str) -> Path:
+    """Where a raster with this hash belongs."""
+    return settings.images / sha256[:2] / f"{sha256}.{extension}"
+
+
+def load_image(settings: Settings, image: Image) -> NDArray[np.uint8]:
+    """Decode a stored raster.
+
+    Returns:
+        (H, W, 3) uint8 RGB, upright.
+
+    Raises:
+        BadImage: the file is missing or damaged.
+    """
+    with _open(settings, image) as file:
+        try:
+            return np.asarray(file, np.uint8)
+        except OSError as error:
+            raise _damaged(image) from error
+
+
+def read_size(settings: Settings, image: Image) -> tuple[int, int]:
+    """Read (width, height) of a stored raster from its header.
+
+    Raises:
+        BadImage: the file is missing or damaged.
+    """
+    with _open(settings, image) as file:
+        return file.size
+
+
+def put(temporary: Path, final: Path) -> None:
+    """Move a finished file to its place, so that a crash leaves either all of it or nothing.
+
+    A file that is there already is left alone: a content hash names its only content.
+
+    Raises:
+        OSError: the disk is full, or refuses.
+    """
+    if final.exists():
+        return
+    final.parent.mkdir(parents=True, exist_ok=True)
+    _sync(temporary)
+    temporary.replace(final)
+    _sync(final.parent)
+    _sync(final.parent.parent)
+
+
+def _open(settings: Settings, image: Image) -> ImageFile:
+    try:
+        return _OPENERS[image.extension](path_of(settings, image))
+    except (OSError, SyntaxError) as error:  # Pillow's plugins say SyntaxError for a bad header
+        raise _damaged(image) from error
+
+
+def _damaged(image: Image) -> BadImage:
+    return BadImage(
+        f"the stored raster of {image.file_name} is missing or damaged; restore the data folder"
+        " from a backup"
+    )
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's or folder's content is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,198 @@
+"""What the store returns: frozen records, never database rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from mal_core.masks import RLE
+
+Box = tuple[float, float, float, float]
+
+
+class State(StrEnum):
+    """Where an instance stands in review; see app.session for who may go where."""
+
+    PROPOSED = "proposed"  # a model's mask no person has looked at
+    CORRECTED = "corrected"  # a person changed the mask
+    ACCEPTED = "accepted"  # a person said the mask is right
+    REJECTED = "rejected"  # a person said there is no such object, or not this mask
+    DELETED = "deleted"  # taken away; its history stays
+
+
+class Split(StrEnum):
+    """What an image may be used for in training; once set it never changes."""
+
+    TRAIN = "train"
+    HELD_OUT = "held_out"
+
+
+class JobState(StrEnum):
+    """A job's life: queued -> running -> done | failed | stopped."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class ModelState(StrEnum):
+    """What became of a model version."""
+
+    BUNDLED = "bundled"  # came with the studio
+    PROMOTED = "promoted"  # passed the gate when it was made
+    REJECTED = "rejected"  # did not pass; kept with its figures
+
+
+@dataclass(frozen=True)
+class Project:
+    """A set of images and categories labelled together; `model_id` proposes its masks."""
+
+    id: int
+    name: str
+    model_id: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Category:
+    """A class of objects; `number` is its stable 1-based COCO id within the project."""
+
+    id: int
+    project_id: int
+    number: int
+    name: str
+    color: str  # "#rrggbb"
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of a project, upright, stored under the SHA-256 of its bytes."""
+
+    id: int
+    project_id: int
+    number: int  # stable 1-based COCO id within the project
+    file_name: str  # the name it came with; shown and exported, never used as a path
+    sha256: str  # of the stored raster
+    source_sha256: str  # of the uploaded bytes: the same upload is taken once a project
+    extension: str  # "jpg" or "png"
+    width: int
+    height: int
+    split: Split | None
+    notice: str  # what intake changed, for the person to know; "" if nothing
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class TakenImage:
+    """An upload after intake: decoded, upright and on disk, but in no project yet."""
+
+    sha256: str  # of the stored raster
+    source_sha256: str  # of the uploaded bytes
+    extension: str  # "jpg" or "png"
+    width: int
+    height: int
+    file_name: str
+    notice: str
+
+
+@dataclass(frozen=True)
+class ImageSummary:
+    """An image with the number of its instances in each state (deleted ones not counted)."""
+
+    image: Image
+    counts: Mapping[State, int]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a person or model wants an instance to be; the store adds who, when and version."""
+
+    state: State
+    category_id: int
+    box: Box  # half-open pixels of the upright image
+    rle: RLE | None  # None: a box still without a mask
+    score: float | None = None  # expected IoU by the model, 0..1
+    flagged: bool = False  # the proposal looks suspicious
+    model_id: int | None = None  # the model version whose proposal this mask descends from
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An instance at its head revision."""
+
+    id: int
+    image_id: int
+    number: int  # stable 1-based COCO annotation id within the project
+    version: int  # 1 for the first revision; sent as If-Match
+    draft: Draft
+    person: str
+    reason: str
+    saved_at: datetime
+
+
+@dataclass(frozen=True)
+class NewInstance:
+    """An instance to be added, and where."""
+
+    image_id: int
+    draft: Draft
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One entry of an instance's append-only history."""
+
+    id: int
+    instance_id: int
+    version: int
+    is_conflict: bool  # lost a race: kept, but never was the head
+    draft: Draft
+    person: str
+    reason: str
+    saved_at: datetime
+
+
+@dataclass(frozen=True)
+class Job:
+    """A piece of long work done by a child process."""
+
+    id: int
+    project_id: int
+    kind: str
+    state: JobState
+    params: Mapping[str, Any]
+    progress: Mapping[str, Any]
+    result: Mapping[str, Any]
+    error: str
+    created_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A checkpoint the studio knows, by its content hash."""
+
+    id: int
+    project_id: int | None  # None: bundled, usable by every project
+    parent_id: int | None
+    job_id: int | None
+    name: str
+    sha256: str
+    state: ModelState
+    figures: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class NewModel:
+    """A checkpoint to be made known; the store adds id, state and time."""
+
+    name: str
+    sha256: str
+    figures: Mapping[str, Any]
+    project_id: int | None = None  # None: bundled
+    parent_id: int | None = None
+    job_id: int | None = None

@@ -1,0 +1,229 @@
+"""The database's tables; app.migrations builds them, app.store alone reads and writes them.
+
+project ─┬─ category            named classes, numbered once and for ever
+         ├─ image ── instance ── revision      an instance points at its head; history only grows
+         ├─ job                 long work
+         └─ model_version       checkpoints; one of them proposes the project's masks
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    REAL,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+from app.records import JobState, ModelState, Split, State
+
+
+class Moment(TypeDecorator[datetime]):
+    """A point in time, kept as ISO text in UTC with microseconds, so that text sorts as time."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        """Write; a time without a zone is a caller's mistake."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"times must carry a zone, got {value!r}")
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
+        """Read."""
+        return None if value is None else datetime.fromisoformat(value)
+
+
+class Json(TypeDecorator[Mapping[str, Any]]):
+    """A JSON object, kept as text; a number that is not finite becomes null."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Mapping[str, Any] | None, dialect: Dialect) -> str | None:
+        """Write."""
+        return None if value is None else orjson.dumps(dict(value)).decode("utf-8")
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ANN401
+        """Read."""
+        return None if value is None else orjson.loads(value)
+
+
+def _one_of(column: str, values: type[State | Split | JobState | ModelState]) -> CheckConstraint:
+    """Hold a column to the words of its enumeration."""
+    words = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({words})", name=column)
+
+
+def _key(name: str, target: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, Integer, ForeignKey(target), nullable=nullable)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+project = Table(
+    "project",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _text("name"),
+    Column("model_id", Integer, ForeignKey("model_version.id", use_alter=True), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    # Numbers are handed out from here and never again, whatever becomes of their owners.
+    _number("next_category"),
+    _number("next_image"),
+    _number("next_instance"),
+    sqlite_strict=True,
+)
+
+category = Table(
+    "category",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _key("project_id", "project.id"),
+    _number("number"),
+    _text("name"),
+    _text("name_folded"),  # for uniqueness whatever the case, in every alphabet
+    _text("color"),
+    UniqueConstraint("project_id", "number"),
+    UniqueConstraint("project_id", "name_folded"),
+    sqlite_strict=True,
+)
+
+image = Table(
+    "image",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _key("project_id", "project.id"),
+    _number("number"),
+    _text("file_name"),
+    _text("sha256"),
+    _text("source_sha256"),
+    _text("extension"),
+    _number("width"),
+    _number("height"),
+    Column("split", Text),
+    _text("notice"),
+    Column("created_at", Moment, nullable=False),
+    UniqueConstraint("project_id", "number"),
+    UniqueConstraint("project_id", "source_sha256"),
+    _one_of("split", Split),
+    sqlite_strict=True,
+)
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _key("project_id", "project.id"),
+    Column("image_id", Integer, ForeignKey("image.id"), nullable=False, index=True),
+    _number("number"),
+    _number("version"),
+    # Instance and revision point at each other; the database checks this side at commit.
+    Column(
+        "head_id",
+        Integer,
+        ForeignKey("revision.id", deferrable=True, initially="DEFERRED", use_alter=True),
+        nullable=False,
+        unique=True,  # also the index without which that check reads the whole table
+    ),
+    UniqueConstraint("project_id", "number"),
+    sqlite_strict=True,
+)
+
+revision = Table(
+    "revision",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _key("instance_id", "instance.id"),
+    _number("version"),
+    _number("is_conflict"),
+    _text("state"),
+    _key("category_id", "category.id"),
+    *(Column(name, REAL, nullable=False) for name in ("x0", "y0", "x1", "y1")),
+    Column("counts", Text),  # of the whole image's run-length code; its size is the image's
+    Column("score", REAL),
+    _number("flagged"),
+    _key("model_id", "model_version.id", nullable=True),
+    _text("person"),
+    _text("reason"),
+    Column("saved_at", Moment, nullable=False),
+    _one_of("state", State),
+    Index(None, "instance_id", "version"),
+    sqlite_strict=True,
+)
+Index(
+    "uq_revision_head",
+    revision.c.instance_id,
+    revision.c.version,
+    unique=True,
+    sqlite_where=text("is_conflict = 0"),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _key("project_id", "project.id"),
+    _text("kind"),
+    _text("state"),
+    Column("params", Json, nullable=False),
+    Column("progress", Json, nullable=False),
+    Column("result", Json, nullable=False),
+    _text("error"),
+    Column("created_at", Moment, nullable=False),
+    Column("ended_at", Moment),
+    _one_of("state", JobState),
+    sqlite_strict=True,
+)
+
+model_version = Table(
+    "model_version",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _key("project_id", "project.id", nullable=True),
+    _key("parent_id", "model_version.id", nullable=True),
+    _key("job_id", "job.id", nullable=True),
+    _text("name"),
+    _text("sha256"),
+    _text("state"),
+    Column("figures", Json, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    UniqueConstraint("sha256"),
+    _one_of("state", ModelState),
+    sqlite_strict=True,
+)
+
+HEAD: ColumnElement[bool] = instance.c.head_id == revision.c.id
+"""Joins an instance to the revision it stands at."""

@@ -1,0 +1,133 @@
+"""Where the studio keeps its data and what it allows, as one frozen object built at start.
+
+Every field can be set by a variable, MAL_ and the field's name in capitals (MAL_DATA_DIR), or by
+a flag of the same name, which wins.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from app.errors import StudioError
+
+_PREFIX = "MAL_"
+_BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "mal-small-256.safetensors"
+_DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def _cpu_count() -> int:
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The studio's settings, checked when built.
+
+    Attributes:
+        data_dir: folder that holds everything the studio writes.
+        host: address to listen on; a loopback address, as there are no users yet.
+        port: TCP port, 1 to 65535; 0 takes any free one.
+        weights: the bundled checkpoint.
+        max_pixels: largest image taken, in pixels.
+        max_upload_bytes: largest single file taken, in bytes.
+        threads: CPU threads of the model.
+        device: "auto", "cpu", "cuda" or "mps".
+
+    Raises:
+        StudioError: a value cannot be used; the text says which and what must hold.
+    """
+
+    data_dir: Path = Path("studio-data")
+    host: str = "127.0.0.1"
+    port: int = 7860
+    weights: Path = _BUNDLED
+    max_pixels: int = 120_000_000
+    max_upload_bytes: int = 2 * 1024**3
+    threads: int = field(default_factory=_cpu_count)
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_host(self.host)
+        _check_range("port", self.port, 0, 65535)
+        _check_range("max_pixels", self.max_pixels, 1, 2**28)
+        _check_range("max_upload_bytes", self.max_upload_bytes, 1, 2**40)
+        _check_range("threads", self.threads, 1, 1024)
+        if self.device not in _DEVICES:
+            raise StudioError(f"device must be one of {', '.join(_DEVICES)}, got {self.device!r}")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], **overrides: object) -> "Settings":
+        """Build from MAL_* variables; overrides that are not None win.
+
+        Raises:
+            StudioError: a variable is not a setting, or its value cannot be used.
+        """
+        kinds: dict[str, Any] = {f.name: f.type for f in fields(cls)}
+        values: dict[str, Any] = {}
+        for variable, text in environ.items():
+            if variable.startswith(_PREFIX):
+                name = variable.removeprefix(_PREFIX).lower()
+                values[name] = _parse(variable, text, kinds.get(name))
+        values |= {name: value for name, value in overrides.items() if value is not None}
+        return cls(**values)
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.data_dir / "studio.db"
+
+    @property
+    def images(self) -> Path:
+        """Folder of the stored rasters, by content hash."""
+        return self.data_dir / "images"
+
+    @property
+    def jobs(self) -> Path:
+        """Folder of the jobs' working files."""
+        return self.data_dir / "jobs"
+
+    @property
+    def models(self) -> Path:
+        """Folder of the published weights, by content hash."""
+        return self.data_dir / "models"
+
+    @property
+    def exports(self) -> Path:
+        """Folder of the finished exports."""
+        return self.data_dir / "exports"
+
+
+def _parse(variable: str, text: str, kind: type | None) -> Path | str | int:
+    """Turn a variable's text into its field's type."""
+    if kind is None:
+        known = ", ".join(_PREFIX + f.name.upper() for f in fields(Settings))
+        raise StudioError(f"{variable} is not a setting; the settings are {known}")
+    if not text:
+        raise StudioError(f"{variable} is empty; give it a value or unset it")
+    if kind is not int:
+        return Path(text) if kind is Path else text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise StudioError(f"{variable} must be a whole number, got {text!r:.60}") from error
+
+
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise StudioError(f"{name} must be {low} to {high}, got {value}")
+
+
+def _check_host(host: str) -> None:
+    """Refuse an address that others can reach: nobody would have to log in."""
+    try:
+        is_local = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        is_local = False
+    if not is_local:
+        raise StudioError(
+            f"host must be a loopback address such as 127.0.0.1, got {host!r:.60}: the studio has"
+            " no users yet, so anyone who can reach it could change everything"
+        )

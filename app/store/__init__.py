@@ -1,0 +1,29 @@
+"""The one place that reads and writes the database.
+
+`Store` gives one transaction a method and returns frozen records, never database rows. It is
+thread-safe: one store serves all threads of the server, each with a connection of its own.
+"""
+
+from pathlib import Path
+
+from app.store.images import Images
+from app.store.instances import Instances
+from app.store.jobs import Jobs
+from app.store.models import Models
+from app.store.projects import Projects
+
+__all__ = ["Store"]
+
+
+class Store(Projects, Images, Instances, Jobs, Models):
+    """All that the studio remembers; see the base classes for what it can be asked.
+
+    Args:
+        path: the SQLite file; made, or migrated to the newest version, when the store opens.
+
+    Raises:
+        StudioError: the file was made by a newer studio, or cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)

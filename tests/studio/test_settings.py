@@ -1,0 +1,56 @@
+"""Settings come from the environment or flags, and refuse what cannot work."""
+
+from pathlib import Path
+
+import pytest
+
+from app.errors import StudioError
+from app.settings import Settings
+
+
+def test_every_setting_can_come_from_the_environment() -> None:
+    environ = {"MAL_DATA_DIR": "/data", "MAL_PORT": "8000", "MAL_DEVICE": "cpu", "HOME": "/"}
+    settings = Settings.from_environment(environ)
+    assert (settings.data_dir, settings.port, settings.device) == (Path("/data"), 8000, "cpu")
+
+
+def test_a_flag_wins_over_the_environment_and_none_is_no_flag() -> None:
+    settings = Settings.from_environment({"MAL_PORT": "8000"}, port=9000, host=None)
+    assert (settings.port, settings.host) == (9000, "127.0.0.1")
+
+
+def test_all_folders_lie_in_the_data_folder() -> None:
+    settings = Settings(data_dir=Path("/data"))
+    folders = (settings.images, settings.jobs, settings.models, settings.exports)
+    assert {folder.parent for folder in (*folders, settings.database)} == {Path("/data")}
+    assert len(set(folders)) == 4
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_a_loopback_address_is_taken(host: str) -> None:
+    assert Settings(host=host).host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
+def test_an_address_others_can_reach_is_refused_as_there_are_no_users(host: str) -> None:
+    with pytest.raises(StudioError, match="no users yet"):
+        Settings(host=host)
+
+
+@pytest.mark.parametrize(
+    ("environ", "text"),
+    [
+        pytest.param({"MAL_PORT": "many"}, "MAL_PORT must be a whole number", id="not a number"),
+        pytest.param({"MAL_PORT": ""}, "MAL_PORT is empty", id="empty"),
+        pytest.param({"MAL_PORT": "70000"}, "port must be 0 to 65535", id="port too high"),
+        pytest.param({"MAL_THREADS": "0"}, "threads must be 1", id="no thread"),
+        pytest.param({"MAL_MAX_PIXELS": "-1"}, "max_pixels must be 1", id="no pixel"),
+        pytest.param({"MAL_DEVICE": "gpu"}, "device must be one of", id="unknown device"),
+        pytest.param({"MAL_PROT": "1"}, "MAL_PROT is not a setting", id="misspelt"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_with_what_must_hold(
+    environ: dict[str, str], text: str
+) -> None:
+    with pytest.raises(StudioError, match=text):
+        Settings.from_environment(environ)
