@@ -1,0 +1,142 @@
+/**
+ * Which project and image are open, and how one comes to the next.
+ *
+ * Every opening takes a ticket; what arrives with an old ticket is ignored, so that one image's
+ * pixels never meet another's masks however slow the network is.
+ */
+
+import { Images, type Loaded } from "./images";
+import type { Transport } from "./transport";
+import type { Category, Counts, ImageInfo, Project, State } from "./types";
+
+export interface GalleryPorts {
+  /** The present image goes away. */
+  onLeave(): void;
+  onProject(project: Project): void;
+  /** The image to be shown is known, its pixels are not here yet. */
+  onChosen(): void;
+  onLoaded(loaded: Loaded): void;
+  onEmpty(): void;
+  onFailed(error: unknown): void;
+}
+
+export class Gallery {
+  project: Project | null = null;
+  info: ImageInfo | null = null;
+  readonly images: Images;
+  private readonly counts = new Map<number, Counts>(); // where they differ from the project's
+  private ticket = 0;
+  private hasFailed = false;
+
+  constructor(
+    private readonly transport: Transport,
+    private readonly ports: GalleryPorts,
+  ) {
+    this.images = new Images(transport);
+  }
+
+  /** Open a project at an image, or at its first. */
+  async openProject(projectId: number, imageId?: number): Promise<void> {
+    await this.attempt(async (isCurrent) => {
+      this.project = null;
+      this.counts.clear();
+      this.images.clear();
+      const project = await this.transport.project(projectId);
+      if (!isCurrent()) return;
+      this.adopt(project);
+      const first = project.images.find(({ id }) => id === imageId) ?? project.images.at(0);
+      if (first) await this.choose(first, isCurrent);
+      else this.ports.onEmpty();
+    });
+  }
+
+  /** Open an image of the project; the present one is left alone when it is asked for again. */
+  async open(imageId: number): Promise<void> {
+    if (imageId === this.info?.id && !this.hasFailed) return;
+    await this.attempt(async (isCurrent) => {
+      const info = await this.find(imageId);
+      if (isCurrent()) await this.choose(info, isCurrent);
+    });
+  }
+
+  /** Open the next or previous image; false at either end. */
+  step(by: 1 | -1): boolean {
+    const images = this.project?.images ?? [];
+    const at = images.findIndex(({ id }) => id === this.info?.id);
+    if (at < 0 || at + by < 0 || at + by >= images.length) return false;
+    void this.open(images[at + by].id);
+    return true;
+  }
+
+  /** Forget everything under way. */
+  stop(): void {
+    this.ticket += 1;
+    this.images.clear();
+  }
+
+  addCategory(category: Category): void {
+    if (!this.project) return;
+    const others = this.project.categories.filter(({ id }) => id !== category.id);
+    this.adopt({ ...this.project, categories: [...others, category] });
+  }
+
+  countsOf(info: ImageInfo): Counts {
+    return this.counts.get(info.id) ?? info.counts;
+  }
+
+  setCounts(imageId: number, counts: Counts): void {
+    this.counts.set(imageId, counts);
+  }
+
+  /** Count one more instance of an image that is not open. */
+  addCount(imageId: number, state: State): void {
+    const info = this.project?.images.find(({ id }) => id === imageId);
+    if (!info || state === "deleted") return;
+    const counts = this.countsOf(info);
+    this.counts.set(imageId, { ...counts, [state]: counts[state] + 1 });
+  }
+
+  private async attempt(work: (isCurrent: () => boolean) => Promise<void>): Promise<void> {
+    this.ports.onLeave();
+    const ticket = ++this.ticket;
+    this.info = null;
+    this.hasFailed = false;
+    try {
+      await work(() => ticket === this.ticket);
+    } catch (error) {
+      if (ticket !== this.ticket) return;
+      this.hasFailed = true;
+      this.ports.onFailed(error);
+    }
+  }
+
+  private async choose(info: ImageInfo, isCurrent: () => boolean): Promise<void> {
+    this.info = info;
+    this.ports.onChosen();
+    const loaded = await this.images.load(info);
+    if (!isCurrent()) return;
+    this.ports.onLoaded(loaded);
+    const images = this.project?.images ?? [];
+    const next = images.at(images.findIndex(({ id }) => id === info.id) + 1);
+    if (next) this.images.prefetch(next);
+  }
+
+  /** An image of the project; asks the server again when it is not known yet. */
+  private async find(imageId: number): Promise<ImageInfo> {
+    const isIt = ({ id }: ImageInfo): boolean => id === imageId;
+    const known = this.project?.images.find(isIt);
+    if (known || !this.project) return known ?? missing(imageId);
+    const project = await this.transport.project(this.project.id);
+    this.adopt(project);
+    return project.images.find(isIt) ?? missing(imageId);
+  }
+
+  private adopt(project: Project): void {
+    this.project = project;
+    this.ports.onProject(project);
+  }
+}
+
+function missing(imageId: number): never {
+  throw new Error(`This project has no image ${imageId}. Choose one below.`);
+}

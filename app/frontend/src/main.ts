@@ -1,0 +1,38 @@
+/** The door of the bundle: `mount` puts a studio into an element of the host page. */
+
+import { Studio as Canvas, type MountOptions } from "./studio";
+import type { CanvasState } from "./state";
+import css from "./styles.css?inline";
+
+/** What the host page may do with a mounted canvas. */
+export interface Studio {
+  /** Show an image of the project. */
+  open(imageId: number): Promise<void>;
+  /** Show another project, or the same one afresh, at an image or at its first. */
+  setProject(projectId: number, imageId?: number): Promise<void>;
+  /** A copy of what is on screen, for tests. */
+  state(): CanvasState;
+  /** Take the canvas down; saves that wait are still sent. */
+  destroy(): void;
+}
+
+declare global {
+  interface Window {
+    malCanvas?: Studio;
+  }
+}
+
+const STYLE_ID = "mal-studio-css";
+
+/** Put a studio into `root`, which it fills; the newest is also `window.malCanvas`. */
+export function mount(root: HTMLElement, options: MountOptions): Studio {
+  if (!document.getElementById(STYLE_ID)) {
+    const style = document.createElement("style");
+    style.id = STYLE_ID;
+    style.textContent = css;
+    document.head.append(style);
+  }
+  const studio = new Canvas(root, options);
+  window.malCanvas = studio;
+  return studio;
+}

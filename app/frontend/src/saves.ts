@@ -1,0 +1,237 @@
+/**
+ * The queue of saves: nothing a person did is dropped, whatever the network does.
+ *
+ * Each instance has a lane of its own, and a lane sends one save at a time with the version of
+ * the last acknowledgement; saves that wait behind it are merged into the newest. A lane that
+ * meets a broken network or a busy server waits and tries again; one whose save the server
+ * refuses keeps it until the person tries again or changes the instance.
+ */
+
+import type { Annotation, Change } from "./types";
+
+/** What a failed save means for the queue. */
+export type Failure =
+  | { readonly kind: "retry"; readonly after: number | null } // seconds the server asked for
+  | { readonly kind: "conflict"; readonly current: Annotation | null; readonly kept: number | null }
+  | { readonly kind: "refused" };
+
+export interface SavePorts {
+  /** Send one change for the instance at a version; rejects with anything `classify` knows. */
+  send(change: Change, version: number): Promise<Annotation>;
+  classify(error: unknown): Failure;
+  wait(seconds: number): Promise<void>;
+  /** A save was acknowledged; `isLast` when nothing newer of the instance waits. */
+  onSaved(annotation: Annotation, change: Change, isLast: boolean): void;
+  onConflict(change: Change, current: Annotation | null, kept: number | null): void;
+  onRefused(change: Change, error: unknown): void;
+  onProgress(): void;
+}
+
+interface Lane {
+  version: number;
+  sending: Change | null;
+  next: Change | null;
+  retries: number; // failures in a row
+  isRefused: boolean;
+  unanswered: Change | null; // sent, but the answer got lost: the server may have counted it
+  isDoubtful: boolean; // a proposal of ours was given up; the server may have counted it
+  waiters: (() => void)[];
+}
+
+const FIRST_WAIT = 0.5; // seconds; doubles with each failure
+const LONGEST_WAIT = 15;
+
+export class SaveQueue {
+  sent = 0;
+  retried = 0;
+  conflicts = 0;
+  private readonly lanes = new Map<number, Lane>();
+
+  constructor(private readonly ports: SavePorts) {}
+
+  /** Learn the version of an instance from the server; older news is ignored. */
+  learn(id: number, version: number): void {
+    const lane = this.lane(id);
+    lane.version = Math.max(lane.version, version);
+  }
+
+  version(id: number): number {
+    return this.lane(id).version;
+  }
+
+  /** Expect that the server may be one proposal ahead, because a request of ours was given up. */
+  doubt(id: number): void {
+    this.lane(id).isDoubtful = true;
+  }
+
+  /** Whether `current` is that given-up proposal; asking settles the doubt. */
+  isOwnProposal(current: Annotation): boolean {
+    const lane = this.lane(current.id);
+    const was = lane.isDoubtful;
+    lane.isDoubtful = false;
+    return was && current.state === "proposed";
+  }
+
+  push(change: Change): void {
+    const lane = this.lane(change.id);
+    lane.next = change;
+    this.start(lane);
+  }
+
+  /** The newest change of an instance that is not acknowledged yet. */
+  waiting(id: number): Change | null {
+    const lane = this.lanes.get(id);
+    return lane?.next ?? lane?.sending ?? null;
+  }
+
+  /** Resolve when everything of an instance is acknowledged. */
+  settled(id: number): Promise<void> {
+    const lane = this.lane(id);
+    if (!lane.sending && !lane.next) return Promise.resolve();
+    return new Promise((resolve) => lane.waiters.push(resolve));
+  }
+
+  /** Resolve when everything pushed so far is acknowledged. */
+  async drained(): Promise<void> {
+    await Promise.all([...this.lanes.keys()].map((id) => this.settled(id)));
+  }
+
+  /** Number of changes that are not acknowledged. */
+  get pending(): number {
+    return this.count((lane) => Number(lane.sending !== null) + Number(lane.next !== null));
+  }
+
+  /** Number of instances whose last attempt failed and is to be repeated. */
+  get retrying(): number {
+    return this.count((lane) => Number(lane.retries > 0));
+  }
+
+  /** Number of instances whose save the server refused. */
+  get refused(): number {
+    return this.count((lane) => Number(lane.isRefused));
+  }
+
+  /** Try the refused saves again, as a person asks. */
+  retryRefused(): void {
+    for (const lane of this.lanes.values()) if (lane.isRefused) this.start(lane);
+  }
+
+  private start(lane: Lane): void {
+    lane.isRefused = false;
+    if (!lane.sending) void this.run(lane);
+    this.ports.onProgress();
+  }
+
+  private async run(lane: Lane): Promise<void> {
+    while (lane.next && !lane.isRefused) {
+      const change = lane.next;
+      lane.sending = change;
+      lane.next = null;
+      this.ports.onProgress();
+      try {
+        const annotation = await this.ports.send(change, lane.version);
+        this.acknowledged(lane, change, annotation);
+      } catch (error) {
+        await this.failed(lane, change, error);
+      }
+    }
+    if (!lane.next) for (const resolve of lane.waiters.splice(0)) resolve();
+    this.ports.onProgress();
+  }
+
+  private acknowledged(lane: Lane, change: Change, annotation: Annotation): void {
+    lane.sending = null;
+    lane.retries = 0;
+    lane.unanswered = null;
+    lane.isDoubtful = false;
+    lane.version = Math.max(lane.version, annotation.version);
+    this.sent += 1;
+    this.ports.onSaved(annotation, change, lane.next === null);
+  }
+
+  private async failed(lane: Lane, change: Change, error: unknown): Promise<void> {
+    const failure = this.ports.classify(error);
+    if (failure.kind === "retry") await this.pause(lane, change, failure.after);
+    else if (failure.kind === "conflict") this.lost(lane, change, failure.current, failure.kept);
+    else this.keep(lane, change, error);
+  }
+
+  private async pause(lane: Lane, change: Change, asked: number | null): Promise<void> {
+    const backoff = Math.min(FIRST_WAIT * 2 ** lane.retries, LONGEST_WAIT);
+    lane.retries += 1;
+    lane.unanswered = change;
+    this.retried += 1;
+    this.ports.onProgress();
+    await this.ports.wait(asked ?? backoff);
+    lane.sending = null;
+    lane.next ??= change;
+  }
+
+  /** Somebody saved first. Newer work in the lane still goes out, so that it is kept as well. */
+  private lost(lane: Lane, change: Change, current: Annotation | null, kept: number | null): void {
+    if (current && isResultOf(change, current)) {
+      this.acknowledged(lane, change, current);
+      return;
+    }
+    lane.sending = null;
+    lane.retries = 0;
+    if (current && this.isOwn(lane, current)) {
+      lane.version = current.version;
+      lane.next ??= change;
+      return;
+    }
+    this.conflicts += 1;
+    if (lane.next) return;
+    if (current) lane.version = current.version;
+    this.ports.onConflict(change, current, kept);
+  }
+
+  /** Whether what came first was our own: a save whose answer got lost, or a given-up proposal. */
+  private isOwn(lane: Lane, current: Annotation): boolean {
+    const { unanswered } = lane;
+    lane.unanswered = null;
+    return (unanswered && isResultOf(unanswered, current)) || this.isOwnProposal(current);
+  }
+
+  private keep(lane: Lane, change: Change, error: unknown): void {
+    lane.sending = null;
+    lane.retries = 0;
+    lane.isRefused = true;
+    lane.next ??= change;
+    this.ports.onRefused(change, error);
+  }
+
+  private lane(id: number): Lane {
+    let lane = this.lanes.get(id);
+    if (!lane) {
+      lane = {
+        version: 0,
+        sending: null,
+        next: null,
+        retries: 0,
+        isRefused: false,
+        unanswered: null,
+        isDoubtful: false,
+        waiters: [],
+      };
+      this.lanes.set(id, lane);
+    }
+    return lane;
+  }
+
+  private count(of: (lane: Lane) => number): number {
+    let sum = 0;
+    for (const lane of this.lanes.values()) sum += of(lane);
+    return sum;
+  }
+}
+
+/** Whether the server already holds what a change asks for. */
+function isResultOf({ after }: Change, current: Annotation): boolean {
+  if (after === null) return current.state === "deleted";
+  return (
+    after.state === current.state &&
+    after.category_id === current.category_id &&
+    after.rle?.counts === current.rle?.counts
+  );
+}

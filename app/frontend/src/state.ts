@@ -1,0 +1,77 @@
+/** What tests and the console may look at: a copy, so that nothing can be changed through it. */
+
+import type { Studio } from "./studio";
+import type { Annotation, Box, Tool } from "./types";
+import type { Viewport } from "./viewport";
+
+type Shown = Pick<
+  Annotation,
+  | "id"
+  | "number"
+  | "version"
+  | "state"
+  | "category_id"
+  | "box"
+  | "rle"
+  | "score"
+  | "flagged"
+  | "model"
+  | "person"
+>;
+
+export interface CanvasState {
+  readonly project_id: number | null;
+  readonly image_id: number | null; // once its pixels are on screen
+  readonly instances: readonly Shown[];
+  readonly selected: number | null;
+  readonly tool: Tool;
+  readonly radius: number; // image pixels
+  readonly category_id: number;
+  readonly draft: Box | null;
+  readonly placeholders: readonly Box[];
+  readonly scale: number;
+  readonly view: Viewport;
+  readonly pending: number;
+  readonly messages: readonly string[];
+  readonly undo: number;
+  readonly redo: number;
+  readonly last_proposal: Studio["lastProposal"];
+  readonly counters: Readonly<
+    Record<"strokes" | "proposals" | "saves" | "retries" | "conflicts" | "frames", number>
+  >;
+}
+
+export function stateOf(studio: Studio): CanvasState {
+  const { editor, saves, proposals, scene, shell, project } = studio;
+  return structuredClone({
+    project_id: project?.id ?? null,
+    image_id: editor.image?.id ?? null,
+    instances: editor.instances.map(
+      ({ id, number, version, state, category_id, box, rle, score, flagged, model, person }) => ({
+        ...{ id, number, version, state, category_id, box, rle },
+        ...{ score, flagged, model, person },
+      }),
+    ),
+    selected: editor.selectedId,
+    tool: editor.tool,
+    radius: editor.radius,
+    category_id: editor.categoryId,
+    draft: editor.draft?.box ?? null,
+    placeholders: scene.placeholders.map(({ box }) => box),
+    scale: scene.port.scale,
+    view: scene.port,
+    pending: saves.pending,
+    messages: shell.messages.shown,
+    undo: editor.undoable,
+    redo: editor.redoable,
+    last_proposal: studio.lastProposal,
+    counters: {
+      strokes: editor.strokes,
+      proposals: proposals.made,
+      saves: saves.sent,
+      retries: saves.retried,
+      conflicts: saves.conflicts,
+      frames: shell.renderer.frames,
+    },
+  });
+}

@@ -1,0 +1,67 @@
+/** The line below the canvas, and the messages above it. */
+
+import { el, setAttribute, setText } from "./dom";
+import { icon } from "./icons";
+import type { SaveQueue } from "./saves";
+import type { Orders } from "./view";
+
+export class StatusLine {
+  readonly element = el("div", { class: "mal-status" });
+  private readonly spoken = el("span", { class: "mal-say", role: "status", "aria-live": "polite" });
+  private readonly saved = el("button", { type: "button", class: "mal-saved" });
+
+  constructor(orders: Orders) {
+    this.element.append(this.spoken, this.saved);
+    this.saved.addEventListener("click", () => {
+      orders.retry();
+    });
+  }
+
+  say(text: string): void {
+    setText(this.spoken, text);
+  }
+
+  update(saves: SaveQueue): void {
+    setText(this.saved, savedText(saves));
+    const state = saves.refused > 0 || saves.retrying > 0 ? "late" : "";
+    setAttribute(this.saved, "data-state", saves.pending > 0 ? state || "busy" : "done");
+    this.saved.disabled = saves.refused === 0;
+  }
+}
+
+/** "All saved", or how much waits and why. */
+export function savedText({ pending, retrying, refused }: SaveQueue): string {
+  const changes = pending === 1 ? "1 change" : `${pending} changes`;
+  if (pending === 0) return "All saved";
+  if (refused > 0) return `${changes} not saved — try again`;
+  if (retrying > 0) return `${changes} waiting — retrying`;
+  return "Saving…";
+}
+
+/** Messages that stay until they are dismissed; the same text is not shown twice. */
+export class Messages {
+  readonly element = el("div", { class: "mal-messages" });
+  private readonly boxes = new Map<string, HTMLElement>();
+
+  get shown(): string[] {
+    return [...this.boxes.keys()];
+  }
+
+  add(text: string, kind: "error" | "notice" = "error"): void {
+    if (this.boxes.has(text)) return;
+    const close = el("button", { type: "button", class: "mal-close", "aria-label": "Dismiss" });
+    close.append(icon("cross"));
+    const message = el("div", { class: "mal-message", role: "alert", "data-kind": kind });
+    message.append(el("span", {}, text), close);
+    close.addEventListener("click", () => {
+      this.remove(text);
+    });
+    this.boxes.set(text, message);
+    this.element.append(message);
+  }
+
+  remove(text: string): void {
+    this.boxes.get(text)?.remove();
+    this.boxes.delete(text);
+  }
+}

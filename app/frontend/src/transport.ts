@@ -1,0 +1,151 @@
+/** The REST contract under /mal/, and nothing else: every request carries the session's token. */
+
+import type { Failure } from "./saves";
+import type { Annotation, Category, Change, Project, ProposeRequest } from "./types";
+
+/** An answer of the server that is not a success; its message is meant to be read by people. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly current: Annotation | null,
+    readonly kept: number | null,
+    readonly retryAfter: number | null,
+  ) {
+    super(message);
+  }
+}
+
+/** No answer at all: the network is down, or the server took too long. */
+export class NetworkError extends Error {}
+
+export interface Proposal {
+  readonly annotation: Annotation;
+  readonly timing: string; // the Server-Timing header
+}
+
+interface ErrorBody {
+  readonly error?: {
+    readonly code?: string;
+    readonly message?: string;
+    readonly current?: Annotation;
+    readonly kept?: number;
+  };
+}
+
+const PATIENCE = 30_000; // milliseconds
+const PROPOSE_PATIENCE = 120_000;
+
+export class Transport {
+  constructor(
+    private readonly base: string,
+    private readonly token: string,
+  ) {}
+
+  project(id: number): Promise<Project> {
+    return this.json("GET", `projects/${id}`);
+  }
+
+  image(id: number): Promise<Blob> {
+    return this.blob(`image/${id}`);
+  }
+
+  thumb(id: number): Promise<Blob> {
+    return this.blob(`image/${id}?size=thumb`);
+  }
+
+  async annotations(imageId: number): Promise<readonly Annotation[]> {
+    const body = await this.json<{ annotations: Annotation[] }>("GET", `annotations/${imageId}`);
+    return body.annotations;
+  }
+
+  addCategory(projectId: number, name: string): Promise<Category> {
+    return this.json("POST", "categories", { body: { project_id: projectId, name } });
+  }
+
+  async propose(body: ProposeRequest, signal: AbortSignal): Promise<Proposal> {
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(PROPOSE_PATIENCE)]);
+    const response = await this.request("POST", "propose", { body, signal: patience });
+    const timing = response.headers.get("server-timing") ?? "";
+    return { annotation: (await response.json()) as Annotation, timing };
+  }
+
+  /** Save or delete one instance, if the server is still at `version`. */
+  save({ id, after, reason }: Change, version: number): Promise<Annotation> {
+    if (after === null) return this.json("DELETE", `annotations/${id}`, { version });
+    return this.json("PUT", `annotations/${id}`, { version, body: { ...after, reason } });
+  }
+
+  private async blob(path: string): Promise<Blob> {
+    return (await this.request("GET", path, {})).blob();
+  }
+
+  private async json<T>(method: string, path: string, options: Options = {}): Promise<T> {
+    return (await (await this.request(method, path, options)).json()) as T;
+  }
+
+  private async request(method: string, path: string, options: Options): Promise<Response> {
+    const headers: Record<string, string> = { "x-mal-session": this.token };
+    if (options.body !== undefined) headers["content-type"] = "application/json";
+    if (options.version !== undefined) headers["if-match"] = String(options.version);
+    const init: RequestInit = {
+      method,
+      headers,
+      signal: options.signal ?? AbortSignal.timeout(PATIENCE),
+    };
+    if (options.body !== undefined) init.body = JSON.stringify(options.body);
+    const response = await answer(`${this.base}/mal/${path}`, init, options.signal);
+    if (!response.ok) throw await errorOf(response);
+    return response;
+  }
+}
+
+interface Options {
+  readonly body?: unknown;
+  readonly version?: number;
+  readonly signal?: AbortSignal;
+}
+
+async function answer(url: string, init: RequestInit, signal?: AbortSignal): Promise<Response> {
+  try {
+    return await fetch(url, init);
+  } catch (error) {
+    if (signal?.aborted && error instanceof DOMException && error.name === "AbortError") {
+      throw error;
+    }
+    throw new NetworkError("The studio does not answer. Is the server running?", { cause: error });
+  }
+}
+
+async function errorOf(response: Response): Promise<ApiError> {
+  const body = (await response.json().catch(() => ({}))) as ErrorBody;
+  const { code, message, current, kept } = body.error ?? {};
+  const asked = Number(response.headers.get("retry-after"));
+  return new ApiError(
+    response.status,
+    code ?? "unknown",
+    message ?? `The server answered ${response.status} ${response.statusText}`.trim(),
+    current ?? null,
+    kept ?? null,
+    asked > 0 ? asked : null,
+  );
+}
+
+export function isAbort(error: unknown): boolean {
+  return error instanceof DOMException && error.name === "AbortError";
+}
+
+export function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** What a failed save means: try again, somebody was first, or refused for good. */
+export function classify(error: unknown): Failure {
+  if (!(error instanceof ApiError)) return { kind: "retry", after: null };
+  if (error.status === 409) return { kind: "conflict", current: error.current, kept: error.kept };
+  if (error.status === 429 || error.status === 408 || error.status >= 500) {
+    return { kind: "retry", after: error.retryAfter };
+  }
+  return { kind: "refused" };
+}

@@ -1,0 +1,94 @@
+/**
+ * The words of the canvas, as the REST contract spells them.
+ *
+ * Boxes and points are in pixels of the upright image; boxes are half-open (x0, y0, x1, y1).
+ */
+
+export type Point = readonly [x: number, y: number];
+export type Box = readonly [x0: number, y0: number, x1: number, y1: number];
+export type State = "proposed" | "corrected" | "accepted" | "rejected" | "deleted";
+export type Tool = "box" | "brush" | "eraser" | "select" | "pan";
+
+/** COCO's compressed run-length code of a whole image; size is [height, width]. */
+export interface Rle {
+  readonly size: readonly [height: number, width: number];
+  readonly counts: string;
+}
+
+/** Width and height of an image or a view. */
+export interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** A half-open rectangle of whole pixels. */
+export interface Rect {
+  readonly x0: number;
+  readonly y0: number;
+  readonly x1: number;
+  readonly y1: number;
+}
+
+/** What a person can change of an instance, and what undo brings back. */
+export interface Snapshot {
+  readonly state: State;
+  readonly category_id: number;
+  readonly box: Box;
+  readonly rle: Rle | null;
+}
+
+/** An instance as the server sends it. */
+export interface Annotation extends Snapshot {
+  readonly id: number;
+  readonly image_id: number;
+  readonly number: number;
+  readonly version: number;
+  readonly score: number | null;
+  readonly flagged: boolean;
+  readonly model_id: number | null;
+  readonly model: string | null;
+  readonly person: string;
+  readonly saved_at: string;
+}
+
+export interface Category {
+  readonly id: number;
+  readonly number: number;
+  readonly name: string;
+  readonly color: string; // "#rrggbb"
+}
+
+export type Counts = Readonly<Record<Exclude<State, "deleted">, number>>;
+
+export interface ImageInfo extends Size {
+  readonly id: number;
+  readonly number: number;
+  readonly file_name: string;
+  readonly notice: string;
+  readonly counts: Counts;
+}
+
+export interface Project {
+  readonly id: number;
+  readonly name: string;
+  readonly model: { readonly id: number; readonly name: string; readonly threshold: number };
+  readonly categories: readonly Category[];
+  readonly images: readonly ImageInfo[];
+}
+
+/** One wish to save: `after` null asks for deletion. */
+export interface Change {
+  readonly id: number;
+  readonly image_id: number;
+  readonly after: Snapshot | null;
+  readonly reason: string;
+}
+
+export interface ProposeRequest {
+  readonly image_id: number;
+  readonly box: Box;
+  readonly category_id: number;
+  readonly request_id: string;
+  readonly instance_id: number | null;
+  readonly version: number | null;
+}

@@ -1,0 +1,46 @@
+/** What the parts around the canvas show, and what they may ask for. */
+
+import type { Editor } from "./editor";
+import type { Action } from "./keys";
+import type { Scene } from "./renderer";
+import type { Category, Counts, ImageInfo, Project, State } from "./types";
+
+/** The state of the studio as its parts read it. */
+export interface View {
+  readonly editor: Editor;
+  readonly scene: Scene;
+  readonly project: Project | null;
+  readonly info: ImageInfo | null; // of the image that is open or being opened
+  countsOf(info: ImageInfo): Counts;
+}
+
+/** What the parts ask the studio to do. */
+export interface Orders {
+  act(action: Action): void;
+  setRadius(radius: number): void;
+  setOpacity(opacity: number): void;
+  setCategory(id: number): void;
+  addCategory(name: string): Promise<boolean>;
+  select(id: number): void;
+  open(imageId: number): Promise<void>;
+  thumb(imageId: number): Promise<Blob>;
+  retry(): void;
+}
+
+/** The states in the order people meet them, with the words they read. */
+export const STATE_NAMES: Readonly<Record<Exclude<State, "deleted">, string>> = {
+  proposed: "Proposed",
+  corrected: "Corrected",
+  accepted: "Accepted",
+  rejected: "Rejected",
+};
+
+export const STATES = Object.keys(STATE_NAMES) as (keyof typeof STATE_NAMES)[];
+
+export function categoryOf(view: View, id: number): Category | undefined {
+  return view.project?.categories.find((one) => one.id === id);
+}
+
+export function percent(share: number): string {
+  return `${Math.round(share * 100)} %`;
+}

@@ -1,0 +1,141 @@
+import { beforeEach, expect, it } from "vitest";
+
+import { type Placeholder, Proposals } from "../src/proposals";
+import { SaveQueue } from "../src/saves";
+import { ApiError, type Proposal } from "../src/transport";
+import type { Annotation, ProposeRequest } from "../src/types";
+import { annotation } from "./masks";
+
+interface Asked {
+  readonly request: ProposeRequest;
+  readonly signal: AbortSignal;
+  answer(part?: Partial<Annotation>): Promise<void>;
+  fail(error: Error): Promise<void>;
+}
+
+let asked: Asked[];
+let answers: Annotation[];
+let failures: unknown[];
+let conflicts: Annotation[];
+let saves: SaveQueue;
+let proposals: Proposals;
+
+async function settle(): Promise<void> {
+  for (let i = 0; i < 12; i++) await Promise.resolve();
+}
+
+/** Ask, as fetch would: an abort rejects at once. */
+function send(request: ProposeRequest, signal: AbortSignal): Promise<Proposal> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => {
+      reject(new DOMException("aborted", "AbortError"));
+    });
+    asked.push({
+      request,
+      signal,
+      answer: (part) => {
+        resolve({ annotation: annotation(part), timing: "model;dur=3" });
+        return settle();
+      },
+      fail: (error) => {
+        reject(error);
+        return settle();
+      },
+    });
+  });
+}
+
+function placeholder(key: string, instance_id: number | null = null): Placeholder {
+  return { key, image_id: 1, instance_id, category_id: 1, box: [0, 0, 9, 9] };
+}
+
+function error(status: number, current: Annotation | null = null): ApiError {
+  return new ApiError(status, "code", "text", current, null, null);
+}
+
+beforeEach(() => {
+  [asked, answers, failures, conflicts] = [[], [], [], []];
+  saves = new SaveQueue({
+    send: () => Promise.resolve(annotation()),
+    classify: () => ({ kind: "refused" }),
+    wait: () => Promise.resolve(),
+    onSaved: () => undefined,
+    onConflict: () => undefined,
+    onRefused: () => undefined,
+    onProgress: () => undefined,
+  });
+  saves.learn(1, 4);
+  const ports = {
+    send,
+    wait: () => Promise.resolve(),
+    now: () => 0,
+    onAnswer: (one: Annotation) => answers.push(one),
+    onConflict: (one: Annotation) => conflicts.push(one),
+    onFailed: (one: unknown) => failures.push(one),
+    onProgress: () => undefined,
+  };
+  proposals = new Proposals(ports, saves);
+});
+
+it("several new boxes are asked for at once, and each has a placeholder until its answer", async () => {
+  void proposals.propose(placeholder("a"));
+  void proposals.propose(placeholder("b"));
+  await settle();
+  expect(proposals.placeholders(1).map(({ key }) => key)).toEqual(["a", "b"]);
+  await asked[1].answer({ id: 12 });
+  expect(proposals.placeholders(1).map(({ key }) => key)).toEqual(["a"]);
+  expect(answers.map(({ id }) => id)).toEqual([12]);
+});
+
+it("a newer box for the same instance aborts the older, whose answer is ignored", async () => {
+  void proposals.propose(placeholder("a", 1));
+  await settle();
+  void proposals.propose(placeholder("b", 1));
+  await settle();
+  expect(asked.map(({ signal }) => signal.aborted)).toEqual([true, false]);
+  await asked[0].answer({ id: 1, version: 5 });
+  expect([answers, failures]).toEqual([[], []]);
+  await asked[1].answer({ id: 1, version: 5 });
+  expect([answers.length, saves.version(1)]).toEqual([1, 5]);
+});
+
+it("a box goes out again when our own aborted request was what came first", async () => {
+  void proposals.propose(placeholder("a", 1));
+  await settle();
+  void proposals.propose(placeholder("b", 1));
+  await settle();
+  await asked[1].fail(error(409, annotation({ version: 5 })));
+  expect(asked[2].request).toMatchObject({ request_id: "b", version: 5 });
+  expect(conflicts).toEqual([]);
+});
+
+it("somebody else's save is a conflict, and their version is handed over", async () => {
+  void proposals.propose(placeholder("a", 1));
+  await settle();
+  await asked[0].fail(error(409, annotation({ version: 9 })));
+  expect([conflicts.length, proposals.count, saves.version(1)]).toEqual([1, 0, 9]);
+});
+
+it("a busy server is asked again, a few times", async () => {
+  void proposals.propose(placeholder("a"));
+  for (let i = 0; i < 4; i++) {
+    await settle();
+    await asked[i].fail(error(429));
+  }
+  expect([asked.length, failures.length]).toEqual([4, 1]);
+});
+
+it("a failure takes the placeholder away and is told", async () => {
+  void proposals.propose(placeholder("a"));
+  await settle();
+  await asked[0].fail(error(422));
+  expect([proposals.count, failures.length]).toEqual([0, 1]);
+});
+
+it("a request given up is neither answered nor failed", async () => {
+  void proposals.propose(placeholder("a", 1));
+  await settle();
+  proposals.giveUp(1);
+  await settle();
+  expect([asked[0].signal.aborted, failures.length, proposals.count]).toEqual([true, 0, 0]);
+});

@@ -1,0 +1,84 @@
+import { afterEach, describe, expect, it, vi } from "vitest";
+
+import { ApiError, classify, NetworkError, Transport } from "../src/transport";
+import type { Change } from "../src/types";
+import { annotation } from "./masks";
+
+const CHANGE: Change = { id: 5, image_id: 1, after: null, reason: "delete" };
+
+function serve(status: number, body: unknown, headers: Record<string, string> = {}): void {
+  vi.stubGlobal(
+    "fetch",
+    vi.fn(() => Promise.resolve(new Response(JSON.stringify(body), { status, headers }))),
+  );
+}
+
+/** The address, method, headers and body of the only request made. */
+function request(): { url: string; init: RequestInit & { headers: Record<string, string> } } {
+  const [url, init] = vi.mocked(fetch).mock.calls[0];
+  return { url: url as string, init: init as RequestInit & { headers: Record<string, string> } };
+}
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
+
+describe("requests", () => {
+  it("carry the token, and a save carries the version it builds on", async () => {
+    serve(200, annotation());
+    const { state, category_id, box, rle } = annotation();
+    const after = { state, category_id, box, rle };
+    await new Transport("/base", "secret").save({ ...CHANGE, after, reason: "brush" }, 7);
+    const { url, init } = request();
+    expect([url, init.method]).toEqual(["/base/mal/annotations/5", "PUT"]);
+    expect(init.headers).toMatchObject({ "x-mal-session": "secret", "if-match": "7" });
+    expect(JSON.parse(init.body as string)).toEqual({ ...after, reason: "brush" });
+  });
+
+  it("delete without a body", async () => {
+    serve(200, annotation({ state: "deleted" }));
+    await new Transport("", "secret").save(CHANGE, 7);
+    const { url, init } = request();
+    expect([url, init.method, init.body]).toEqual(["/mal/annotations/5", "DELETE", undefined]);
+  });
+});
+
+describe("errors", () => {
+  async function failure(): Promise<unknown> {
+    return new Transport("", "t").save(CHANGE, 1).catch((error: unknown) => error);
+  }
+
+  it("hold the server's own words", async () => {
+    serve(409, { error: { code: "conflict", message: "late", current: annotation(), kept: 3 } });
+    const error = await failure();
+    expect(error).toBeInstanceOf(ApiError);
+    expect(error).toMatchObject({ message: "late", kept: 3, current: { id: 1 } });
+  });
+
+  it("without words still say what happened", async () => {
+    serve(500, "not an object");
+    expect((await failure()) as Error).toHaveProperty("message", expect.stringContaining("500"));
+  });
+
+  it("of the network are told from answers", async () => {
+    vi.stubGlobal("fetch", vi.fn().mockRejectedValue(new TypeError("failed to fetch")));
+    expect(await failure()).toBeInstanceOf(NetworkError);
+  });
+
+  it.each([
+    [403, "refused"],
+    [404, "refused"],
+    [408, "retry"],
+    [409, "conflict"],
+    [413, "refused"],
+    [422, "refused"],
+    [429, "retry"],
+    [500, "retry"],
+    [503, "retry"],
+  ])("with status %i mean %s for a save", async (status, kind) => {
+    serve(status, { error: { message: "m" } }, { "retry-after": "4" });
+    const found = classify(await failure());
+    expect(found.kind).toBe(kind);
+    if (found.kind === "retry") expect(found.after).toBe(4);
+  });
+});
