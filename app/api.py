@@ -1,0 +1,306 @@
+"""The canvas's hot path: REST routes under /mal/, the only place that speaks JSON with the browser.
+
+Every route needs a page token; every body is size-capped and typed; every answer to an error has
+the form {"error": {"code", "message", ...}}.
+"""
+
+import logging
+import secrets
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import anyio
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import BaseModel, Field
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.auth import Sessions, check_host, check_origin
+from app.errors import Busy, Conflict, Forbidden, NotAllowed, NotFound
+from app.images import path_of, thumbnail_path
+from app.records import Draft, Instance, State
+from app.workflow import Workflow
+from mal_core.errors import InputError, MALError
+from mal_core.masks import RLE
+
+BODY_LIMIT = 8 * 2**20  # bytes
+WAITING_LIMIT = 16  # proposals that may wait for the model
+STATUS = {Forbidden: 403, NotFound: 404, Conflict: 409, NotAllowed: 422, Busy: 429}
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "same-origin",
+}
+log = logging.getLogger(__name__)
+
+Corners = tuple[float, float, float, float]
+
+
+class ProposeBody(BaseModel):
+    """A box that asks for its mask."""
+
+    image_id: int
+    box: Corners
+    category_id: int
+    request_id: str = Field(default="", max_length=64)
+    instance_id: int | None = None
+    version: int | None = None
+
+
+class SaveBody(BaseModel):
+    """What a person wants an instance to be."""
+
+    state: State
+    category_id: int
+    box: Corners
+    rle: dict[str, Any] | None
+    reason: str = Field(default="edit", max_length=64)
+
+
+class CategoryBody(BaseModel):
+    """A new category."""
+
+    project_id: int
+    name: str = Field(min_length=1, max_length=100)
+
+
+class Api:
+    """The routes, bound to one workflow."""
+
+    def __init__(self, workflow: Workflow, sessions: Sessions) -> None:
+        self._workflow = workflow
+        self._sessions = sessions
+        self._model = anyio.CapacityLimiter(1)  # the model itself uses all cores
+        self.router = APIRouter(prefix="/mal", dependencies=[Depends(self._guard)])
+        for method, path, endpoint in (
+            ("GET", "/projects/{project_id}", self.project),
+            ("GET", "/image/{image_id}", self.image),
+            ("GET", "/annotations/{image_id}", self.annotations),
+            ("POST", "/propose", self.propose),
+            ("PUT", "/annotations/{instance_id}", self.save),
+            ("DELETE", "/annotations/{instance_id}", self.delete),
+            ("POST", "/categories", self.add_category),
+        ):
+            self.router.add_api_route(path, endpoint, methods=[method], response_model=None)
+
+    def _guard(self, request: Request, x_mal_session: Annotated[str, Header()] = "") -> None:
+        request.state.person = self._sessions.person(x_mal_session)
+
+    def project(self, project_id: int) -> dict[str, Any]:
+        """The project with its model, categories and images."""
+        store = self._workflow.store
+        project = store.get_project(project_id)
+        model = self._workflow.model_in_use(project_id)
+        threshold = self._workflow.threshold(model)
+        return {
+            "id": project.id,
+            "name": project.name,
+            "model": {"id": model.id, "name": model.name, "threshold": threshold},
+            "categories": [
+                {"id": c.id, "number": c.number, "name": c.name, "color": c.color}
+                for c in store.list_categories(project_id)
+            ],
+            "images": [
+                {
+                    "id": s.image.id,
+                    "number": s.image.number,
+                    "file_name": s.image.file_name,
+                    "width": s.image.width,
+                    "height": s.image.height,
+                    "notice": s.image.notice,
+                    "counts": dict(s.counts),
+                }
+                for s in store.list_images(project_id)
+            ],
+        }
+
+    def image(
+        self,
+        image_id: int,
+        size: Literal["full", "thumb"] = "full",
+        if_none_match: Annotated[str, Header()] = "",
+    ) -> Response:
+        """An image's upright raster, or its thumbnail with ?size=thumb."""
+        image = self._workflow.store.get_image(image_id)
+        of = thumbnail_path if size == "thumb" else path_of
+        etag = f'"{image.sha256}-{size}"'
+        headers = {"ETag": etag, "Cache-Control": "private, max-age=31536000, immutable"}
+        if if_none_match == etag:
+            return Response(status_code=304, headers=headers)
+        return FileResponse(of(self._workflow.settings, image), headers=headers)
+
+    def annotations(self, image_id: int) -> dict[str, Any]:
+        """An image's instances; decodes the image ahead of the first box."""
+        instances = self._workflow.open_image(image_id)
+        return {"image_id": image_id, "annotations": [self._to_json(i) for i in instances]}
+
+    async def propose(self, body: ProposeBody, request: Request) -> Response:
+        """The mask of a box, stored as a proposal; work for a browser that left is skipped."""
+        if self._model.statistics().tasks_waiting >= WAITING_LIMIT:
+            raise Busy("many boxes are waiting for the model: this one is tried again in a moment")
+        request.state.instance_id = body.instance_id
+        known = _known(body)
+        begin = anyio.current_time()
+        async with self._model:
+            if await request.is_disconnected():
+                return Response(status_code=204)
+            waited = anyio.current_time() - begin
+            proposal = await anyio.to_thread.run_sync(
+                self._workflow.propose,
+                body.image_id, body.box, body.category_id, request.state.person, known,
+            )  # fmt: skip
+        stages = {"wait": waited, **proposal.seconds}
+        timing = ", ".join(f"{name};dur={1000 * s:.1f}" for name, s in stages.items())
+        return JSONResponse(self._to_json(proposal.instance), headers={"Server-Timing": timing})
+
+    def save(
+        self, instance_id: int, body: SaveBody, request: Request, if_match: Annotated[str, Header()]
+    ) -> dict[str, Any]:
+        """A person's version of an instance, if nobody saved since If-Match."""
+        rle = None if body.rle is None else RLE.from_coco(body.rle)
+        wanted = Draft(body.state, body.category_id, body.box, rle)
+        version, person = _version(if_match), request.state.person
+        return self._to_json(self._workflow.save(instance_id, version, wanted, person, body.reason))
+
+    def delete(
+        self, instance_id: int, request: Request, if_match: Annotated[str, Header()]
+    ) -> dict[str, Any]:
+        """Take an instance away, if nobody saved since If-Match."""
+        person = request.state.person
+        return self._to_json(self._workflow.delete(instance_id, _version(if_match), person))
+
+    def add_category(self, body: CategoryBody) -> dict[str, Any]:
+        """Add a category, or find the one of that name."""
+        category = self._workflow.store.add_category(body.project_id, body.name.strip())
+        fields = ("id", "number", "name", "color")
+        return {name: getattr(category, name) for name in fields}
+
+    def to_error(self, request: Request, error: Exception) -> Response:
+        """Put what a person can mend in words; log the rest under a reference."""
+        if isinstance(error, Conflict):
+            key = request.path_params.get("instance_id") or request.state.instance_id
+            head = self._workflow.store.get_instance(int(key))
+            current = self._to_json(head)
+            return _error(409, error.code, str(error), current=current, kept=error.kept)
+        if isinstance(error, MALError):
+            status = next((s for kind, s in STATUS.items() if isinstance(error, kind)), 422)
+            headers = {"Retry-After": "1"} if status == 429 else None
+            code = getattr(
+                error, "code", "bad_input" if isinstance(error, InputError) else "failed"
+            )
+            return _error(status, code, str(error), headers=headers)
+        if isinstance(error, RequestValidationError):
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            return _error(422, "bad_request", f"{where}: {first['msg']}")
+        if isinstance(error, HTTPException):
+            return _error(error.status_code, "bad_request", error.detail, headers=error.headers)
+        reference = secrets.token_hex(4)
+        log.error("reference %s", reference, exc_info=error)
+        return _error(500, "internal", f"something went wrong here; reference {reference}")
+
+    def _to_json(self, instance: Instance) -> dict[str, Any]:
+        draft = instance.draft
+        model = None if draft.model_id is None else self._workflow.store.get_model(draft.model_id)
+        return {
+            "id": instance.id,
+            "image_id": instance.image_id,
+            "number": instance.number,
+            "version": instance.version,
+            "state": draft.state,
+            "category_id": draft.category_id,
+            "box": draft.box,
+            "rle": None if draft.rle is None else draft.rle.to_coco(),
+            "score": draft.score,
+            "flagged": draft.flagged,
+            "model_id": draft.model_id,
+            "model": None if model is None else model.name,
+            "person": instance.person,
+            "saved_at": instance.saved_at.isoformat(),
+        }
+
+
+def install(app: FastAPI, api: Api) -> None:
+    """Add the routes, their error answers and the checks every request passes."""
+    app.include_router(api.router)
+    for kind in (MALError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, api.to_error)
+    app.add_middleware(Gate)
+
+
+class Gate:
+    """What every request to the studio passes, Gradio's own included: host, origin, body size."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or pass on and add the security headers to the answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if refusal := _refuse(Request(scope)):
+            await refusal(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _refuse(request: Request) -> Response | None:
+    host = request.headers.get("host", "")
+    try:
+        check_host(host)
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            check_origin(request.headers.get("origin"), host)
+    except Forbidden as error:
+        return _error(403, error.code, str(error))
+    if request.scope["path"].startswith("/mal/") and _too_large(request):
+        return _error(413, "too_large", f"a request may hold {BODY_LIMIT} bytes")
+    return None
+
+
+def _too_large(request: Request) -> bool:
+    """A body must say its size, and be small; a chunked one is refused."""
+    length = request.headers.get("content-length", "")
+    if "transfer-encoding" in request.headers:
+        return True
+    return length != "" and (not length.isdecimal() or float(length) > BODY_LIMIT)
+
+
+def _known(body: ProposeBody) -> tuple[int, int] | None:
+    """Id and version of the instance to propose anew; None to make one."""
+    if (body.instance_id is None) != (body.version is None):
+        raise NotAllowed("instance_id and version must come together, or neither")
+    if body.instance_id is None or body.version is None:
+        return None
+    return body.instance_id, body.version
+
+
+def _version(if_match: str) -> int:
+    text = if_match.strip().strip('"')
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise NotAllowed("If-Match must be the version the change was made from")
+    return int(text)
+
+
+def _error(
+    status: int,
+    code: str,
+    message: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **extra: object,
+) -> Response:
+    body = {"error": {"code": code, "message": message, **extra}}
+    # Refusals and internal errors are answered outside the part of Gate that adds these.
+    return JSONResponse(body, status_code=status, headers={**SECURITY_HEADERS, **(headers or {})})

@@ -1,0 +1,39 @@
+"""The launcher's commands. `python app.py` serves the studio."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before Gradio is imported
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from app.server import serve
+from app.settings import Settings
+from mal_core.errors import MALError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve the studio; 0 at a clean end, 1 with a message for what the user can mend."""
+    arguments = vars(build_parser().parse_args(argv))
+    try:
+        settings = Settings.from_environment(os.environ, **arguments)
+        print(f"MAL Studio: http://{settings.host}:{settings.port}  (Ctrl+C ends it)", flush=True)
+        serve(settings)
+    except MALError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Flags for each setting; variables MAL_* give the rest."""
+    parser = argparse.ArgumentParser(prog="python app.py", description="Serve MAL Studio.")
+    parser.add_argument("--data-dir", type=Path, help="where everything is kept")
+    parser.add_argument("--host", help="loopback address to listen on")
+    parser.add_argument("--port", type=int, help="TCP port (default: 7860)")
+    parser.add_argument("--weights", type=Path, help="bundled checkpoint")
+    parser.add_argument("--threads", type=int, help="CPU threads of the model")
+    parser.add_argument("--device", help="auto, cpu or cuda")
+    return parser

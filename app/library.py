@@ -1,0 +1,159 @@
+"""The use cases around the canvas: projects, images in, COCO in and out.
+
+Long ones are iterators of Step, so that a page can show where they are.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import skimage.data
+
+from app.exchange.coco import ExportReport, ImportReport, export_project, import_coco
+from app.images import Expanded, Found, Intake, expand
+from app.records import ModelState, ModelVersion, NewModel, Project
+from app.settings import Settings
+from app.store import Store
+from app.workflow import Workflow
+from mal_core import checkpoint, coco
+from mal_core.errors import InputError
+
+SAMPLE_NAME = "Sample photos"
+# All CC0, public domain or without known restriction; see scikit-image's data/README.txt.
+SAMPLE_FILES = ("coffee.png", "chelsea.png", "astronaut.png", "coins.png", "motorcycle_left.png",
+                "rocket.jpg")  # fmt: skip
+SAMPLE_CATEGORIES = ("object", "cup", "cat", "person", "coin", "motorcycle", "rocket")
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a long act is: `done` of `total`, and a line about the last item ("" if all is well).
+
+    Attributes:
+        added: whether the item was new.
+    """
+
+    done: int
+    total: int
+    line: str
+    added: bool
+
+
+class Library:
+    """Projects and what goes in and out of them."""
+
+    def __init__(
+        self, settings: Settings, store: Store, intake: Intake, workflow: Workflow
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._intake = intake
+        self._workflow = workflow
+
+    def prepare(self) -> None:
+        """Make a new data folder ready: the bundled model, and the sample project."""
+        self.prepare_model()
+        if not self._store.list_projects():
+            project = self.add_project(SAMPLE_NAME, SAMPLE_CATEGORIES)
+            for _ in self.add_samples(project.id):
+                pass
+
+    def prepare_model(self) -> ModelVersion:
+        """The model that came with the studio, made known at first use."""
+        sha256 = checkpoint.file_sha256(self._settings.weights)
+        model = NewModel(name=self._settings.weights.stem, sha256=sha256, figures={})
+        return self._store.add_model(model, ModelState.BUNDLED, datetime.now(UTC))
+
+    def add_project(self, name: str, categories: Sequence[str] = ("object",)) -> Project:
+        """Start a project that the bundled model proposes for.
+
+        Raises:
+            NotAllowed: the name is empty or too long.
+        """
+        project = self._store.add_project(name, self.prepare_model().id, datetime.now(UTC))
+        for category in categories:
+            self._store.add_category(project.id, category)
+        return project
+
+    def add_samples(self, project_id: int) -> Iterator[Step]:
+        """Add the photos that scikit-image brings along."""
+        folder = Path(skimage.data.__file__).parent
+        yield from self._take(project_id, [Found(folder / name, name) for name in SAMPLE_FILES])
+
+    def add_files(self, project_id: int, paths: Sequence[Path]) -> Iterator[Step]:
+        """Take images, folders and zips in; what cannot be used is told and left out."""
+        self._settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._settings.data_dir, prefix="upload-") as scratch:
+            found = _expand_each(paths, Path(scratch), 10 * self._settings.max_upload_bytes)
+            total = len(found.files) + len(found.skipped)
+            for done, line in enumerate(found.skipped, start=1):
+                yield Step(done, total, line, added=False)
+            yield from self._take(project_id, found.files, before=len(found.skipped))
+
+    def import_file(self, project_id: int, path: Path, person: str) -> ImportReport:
+        """Import a COCO file's boxes and masks: all of them, or none.
+
+        Raises:
+            BadDataset: with a line for each problem; nothing was changed.
+        """
+        dataset = coco.read(path)
+        return import_coco(self._store, project_id, dataset, person=person, now=datetime.now(UTC))
+
+    def propose_all(self, project_id: int, person: str) -> Iterator[Step]:
+        """Propose masks for every box of the project that has none."""
+        images = [summary.image for summary in self._store.list_images(project_id)]
+        for done, image in enumerate(images, start=1):
+            count = self._workflow.propose_boxes(image.id, person)
+            line = f"{image.file_name}: {count} masks proposed" if count else ""
+            yield Step(done, len(images), line, added=bool(count))
+
+    def export(
+        self, project_id: int, *, include_proposals: bool, include_images: bool
+    ) -> ExportReport:
+        """Write a COCO zip that was read back and found equal to the store."""
+        return export_project(
+            self._store,
+            self._settings,
+            project_id,
+            include_proposals=include_proposals,
+            include_images=include_images,
+            now=datetime.now(UTC),
+        )
+
+    def _take(self, project_id: int, files: Sequence[Found], before: int = 0) -> Iterator[Step]:
+        for done, found in enumerate(files, start=before + 1):
+            total = before + len(files)
+            try:
+                taken = self._intake.take(found.path, found.name)
+            except InputError as error:
+                yield Step(done, total, str(error), added=False)
+                continue
+            image, is_new = self._store.add_image(project_id, taken, datetime.now(UTC))
+            line = taken.notice and f"{image.file_name}: {taken.notice}"
+            if not is_new:
+                line = f"{found.name} is in the project already"
+            yield Step(done, total, line, added=is_new)
+
+
+def _expand_each(paths: Sequence[Path], scratch: Path, max_bytes: int) -> Expanded:
+    """Expand what was dropped one by one, so that a damaged zip costs only itself."""
+    files: list[Found] = []
+    skipped: list[str] = []
+    for number, path in enumerate(paths):
+        folder = scratch / str(number)
+        folder.mkdir()
+        try:
+            found = expand([path], folder, max_bytes)
+        except InputError as error:
+            shutil.rmtree(folder)
+            skipped.append(str(error))
+            continue
+        max_bytes -= sum(file.stat().st_size for file in folder.iterdir())
+        files += found.files
+        skipped += found.skipped
+        if not found.files and not found.skipped:
+            skipped.append(f"{path.name}: holds no image")
+    return Expanded(tuple(files), tuple(skipped))

@@ -1,0 +1,79 @@
+"""What every page is given, and how its errors reach the person."""
+
+import functools
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html import escape
+from typing import Any, ParamSpec, TypeVar
+
+import gradio as gr
+
+from app.auth import Sessions
+from app.jobs import Jobs
+from app.library import Library
+from app.store import Store
+from app.workflow import Workflow
+from mal_core.errors import MALError
+
+LOCAL_PERSON = "local"
+P = ParamSpec("P")
+R = TypeVar("R")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class House:
+    """The parts a page may call."""
+
+    store: Store
+    workflow: Workflow
+    library: Library
+    jobs: Jobs
+    sessions: Sessions
+
+
+def project_choices(house: House, chosen: int | None = None) -> gr.Dropdown:
+    """The list of projects with one chosen, the first unless said otherwise."""
+    projects = house.store.list_projects()
+    ids = [project.id for project in projects]
+    value = chosen if chosen in ids else ids[0]
+    return gr.Dropdown(choices=[(p.name, p.id) for p in projects], value=value)
+
+
+def shown(act: Callable[P, R]) -> Callable[P, R]:
+    """Show what a person can mend as a message; log the rest under a reference number."""
+
+    @functools.wraps(act)
+    def safe(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return act(*args, **kwargs)
+        except Exception as error:
+            raise to_message(error) from error
+
+    return safe
+
+
+def shown_steps(act: Callable[P, Iterator[Any]]) -> Callable[P, Iterator[Any]]:
+    """The same for a handler that yields."""
+
+    @functools.wraps(act)
+    def safe(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
+        try:
+            yield from act(*args, **kwargs)
+        except Exception as error:
+            raise to_message(error) from error
+
+    return safe
+
+
+def to_message(error: Exception) -> gr.Error:
+    """The one place where an error becomes words on a page, escaped: Gradio shows them as HTML."""
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, MALError):
+        return gr.Error(escape(str(error)), title="That did not work")
+    reference = secrets.token_hex(4)
+    log.error("reference %s", reference, exc_info=error)
+    return gr.Error(f"Something went wrong here; reference {reference}", title="Error")

@@ -1,0 +1,77 @@
+"""Puts the studio together: store, model, routes and pages in one FastAPI app."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import gradio as gr
+import torch
+import uvicorn
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from app import ui
+from app.api import Api, install
+from app.auth import Sessions
+from app.canvas import STATIC
+from app.errors import StudioError
+from app.images import Intake
+from app.jobs import Jobs
+from app.library import Library
+from app.pages.house import House
+from app.settings import Settings
+from app.store import Store
+from app.workflow import Workflow
+
+
+def build_app(settings: Settings) -> FastAPI:
+    """Open the data folder and build the web app on it.
+
+    Raises:
+        StudioError: the data folder cannot be used.
+        CheckpointError: the bundled weights cannot be read.
+    """
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudioError(f"the data folder cannot be made: {error.strerror}") from error
+    store = Store(settings.database)
+    workflow = Workflow(settings, store)
+    intake = Intake(settings)
+    jobs = Jobs(settings, store, workflow)
+    library = Library(settings, store, intake, workflow)
+    sessions = Sessions(settings.data_dir / "secret")
+    jobs.recover()
+    library.prepare()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        jobs.close()
+        intake.close()
+        store.close()
+
+    app = FastAPI(title=ui.TITLE, lifespan=lifespan, docs_url=None, redoc_url=None)
+    install(app, Api(workflow, sessions))
+    app.mount("/mal/static", StaticFiles(directory=STATIC))
+    page = ui.build(House(store, workflow, library, jobs, sessions))
+    mounted: FastAPI = gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        ssr_mode=False,
+        theme=ui.THEME,
+        css=ui.CSS,
+        head=ui.HEAD,
+        footer_links=[],
+        show_error=True,
+        max_file_size=settings.max_upload_bytes,
+        allowed_paths=[str(settings.exports.resolve())],
+    )
+    return mounted
+
+
+def serve(settings: Settings) -> None:
+    """Build the app and answer until told to stop."""
+    torch.set_num_threads(settings.threads)
+    app = build_app(settings)
+    uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning")

@@ -1,0 +1,85 @@
+"""Joins the pages into one Gradio app: header, project choice, three tabs."""
+
+from typing import Any
+
+import gradio as gr
+
+from app.canvas import mask_canvas
+from app.pages.house import LOCAL_PERSON, House, project_choices, shown
+from app.pages.library import LibraryPage
+from app.pages.train import TrainPage
+
+TITLE = "MAL Studio"
+FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+THEME = gr.themes.Default(
+    primary_hue="blue", neutral_hue="slate", radius_size="sm", spacing_size="sm",
+    font=FONT, font_mono=["ui-monospace", "monospace"],
+)  # fmt: skip
+CSS = """
+.gradio-container { padding: 0 !important; max-width: none !important;
+  --mal-quiet: #475569; }
+.dark .gradio-container, .gradio-container.dark, .dark { --mal-quiet: #a3b1c4; }
+.gradio-container .main { padding: 6px 16px !important; max-width: none !important; }
+.gradio-container main { padding: 0 !important; }
+.html-container:has(.mal-host) { padding: 0 !important; }
+.gradio-container footer { display: none !important; }
+.mal-head { align-items: center; gap: 16px; flex-wrap: nowrap !important; }
+.mal-head > :first-child { flex: 0 0 auto !important; width: auto !important;
+  min-width: 0 !important; }
+.mal-head h1 { font-size: 18px; margin: 0; white-space: nowrap; }
+.mal-head > :last-child { flex: 0 1 280px !important; min-width: 120px !important; }
+@media (max-width: 640px) { .gradio-container .main { padding: 2px 8px !important; } }
+.mal-line { align-items: end; }
+.mal-note { color: var(--mal-quiet); margin: 4px 0; }
+.mal-table { overflow-x: auto; border: 0 !important; }
+.mal-table table { border-collapse: collapse; width: 100%; font-size: 13px;
+  border: 0 !important; margin: 0 !important; }
+.mal-table th, .mal-table td { text-align: left; padding: 6px 12px 6px 0 !important;
+  white-space: nowrap; border: 0 !important;
+  border-bottom: 1px solid var(--border-color-primary) !important; }
+.mal-table tr { border: 0 !important; }
+.mal-table th { font-weight: 600; color: var(--mal-quiet) !important; }
+.mal-chips { display: flex; flex-wrap: wrap; gap: 6px; list-style: none; padding: 0; margin: 0; }
+.mal-chips li { display: flex; align-items: center; gap: 6px; padding: 3px 10px; margin: 0;
+  border: 1px solid var(--border-color-primary); border-radius: 999px; }
+.mal-swatch { width: 12px; height: 12px; border-radius: 3px; display: inline-block; }
+.mal-report { border-left: 4px solid #15803d; padding: 8px 12px; margin: 4px 0;
+  background: var(--background-fill-secondary); overflow-wrap: anywhere; }
+.mal-report.bad { border-color: #b45309; }
+.mal-report ul { margin: 4px 0 0 18px; }
+.mal-bar { height: 10px; border-radius: 5px; overflow: hidden; max-width: 520px;
+  background: var(--border-color-primary); }
+.mal-bar span { display: block; height: 100%; background: var(--color-accent); }
+"""
+HEAD = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+
+
+def build(house: House) -> Any:  # noqa: ANN401 - Gradio is untyped
+    """The whole page."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        stamp = gr.State(0)
+        with gr.Row(elem_classes="mal-head"):
+            gr.HTML(f"<h1>{TITLE}</h1>", min_width=120, padding=False)
+            project = gr.Dropdown(
+                label="Project", choices=[], container=False, interactive=True, scale=0,
+                min_width=240,
+            )  # fmt: skip
+        with gr.Tabs():
+            with gr.Tab("Annotate"):
+                canvas = mask_canvas()
+            with gr.Tab("Library") as tab:
+                LibraryPage(house, project, stamp, tab)
+            with gr.Tab("Train") as tab:
+                TrainPage(house, project, stamp, tab)
+
+        @shown
+        def open_page(request: gr.Request) -> tuple[Any, Any]:
+            """Choose the project the address names and give the canvas its token."""
+            wanted = request.query_params.get("project", "")
+            choice = project_choices(house, int(wanted) if wanted.isdecimal() else None)
+            return gr.HTML(token=house.sessions.mint(LOCAL_PERSON)), choice
+
+        page.load(open_page, None, [canvas, project])
+        project.change(lambda chosen: gr.HTML(project_id=chosen), project, canvas)
+        stamp.change(lambda count: gr.HTML(stamp=count), stamp, canvas)
+    return page

@@ -1,0 +1,217 @@
+"""The use cases of the canvas: open an image, propose a mask, save, delete; store and model joined.
+
+Masks travel as run-length codes and are checked before they are stored; images are decoded once
+and kept while they are in use; predictors are kept by the hash of their weights.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import Conflict, NotAllowed, NotFound
+from app.images import load_image
+from app.records import Box, Draft, Image, Instance, ModelState, ModelVersion, State
+from app.settings import Settings
+from app.store import Store
+from mal_core.errors import BadBox
+from mal_core.geometry import check_boxes
+from mal_core.predictor import Predictor
+
+CACHED_BYTES = 512 * 2**20  # decoded images kept in memory
+CACHED_MODELS = 2
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A proposed instance and where the time went, in seconds by stage."""
+
+    instance: Instance
+    seconds: Mapping[str, float]
+
+
+class Workflow:
+    """What a person does to the images of a project; thread-safe."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings = settings
+        self.store = store
+        self._images: OrderedDict[int, Pixels] = OrderedDict()
+        self._predictors: OrderedDict[str, Predictor] = OrderedDict()
+        self._lock = Lock()
+
+    def open_image(self, image_id: int) -> list[Instance]:
+        """Read an image's instances, and decode it ahead of the first box."""
+        image = self.store.get_image(image_id)
+        self._pixels(image)
+        return self.store.list_instances(image_id)
+
+    def propose(
+        self,
+        image_id: int,
+        box: Box,
+        category_id: int,
+        person: str,
+        known: tuple[int, int] | None = None,
+    ) -> Proposal:
+        """Ask the project's model for the mask of a box and store it.
+
+        Args:
+            image_id: the image.
+            box: pixels of the upright image; clipped to it.
+            category_id: of the object.
+            person: who drew the box.
+            known: id and version of an instance to propose anew; None makes a new one.
+
+        Raises:
+            NotFound: no such image, category or instance.
+            NotAllowed: the instance is another image's, or the category another project's.
+            BadBox: the box holds no pixel.
+            Conflict: the instance was saved by somebody else meanwhile.
+        """
+        image = self.store.get_image(image_id)
+        if known is not None and self.store.get_instance(known[0]).image_id != image_id:
+            raise NotAllowed(f"instance {known[0]} is not one of image {image_id}")
+        model = self.model_in_use(image.project_id)
+        begin = time.perf_counter()
+        pixels = self._pixels(image)
+        seconds = {"decode": time.perf_counter() - begin}
+        draft, stages = self._label(model, pixels, box, category_id)
+        begin = time.perf_counter()
+        now = datetime.now(UTC)
+        if known is None:
+            instance = self.store.add_instance(image_id, draft, person, "proposed", now)
+        else:
+            instance = self.store.save_instance(known[0], draft, known[1], person, "proposed", now)
+        return Proposal(instance, {**seconds, **stages, "store": time.perf_counter() - begin})
+
+    def save(
+        self, instance_id: int, version: int, wanted: Draft, person: str, reason: str
+    ) -> Instance:
+        """Store what a person made of an instance.
+
+        Args:
+            instance_id: the instance.
+            version: the version the person started from.
+            wanted: state, category, box and mask; which model the mask came from, its score and
+                its flag are taken over from the stored instance.
+            person: who.
+            reason: why, in a word, such as "brush" or "undo".
+
+        Raises:
+            Conflict: somebody saved first; `wanted` is kept in the history.
+            NotAllowed: the state does not fit.
+            BadMask: the mask is not of the image's size.
+        """
+        head = self.store.get_instance(instance_id).draft
+        draft = replace(wanted, score=head.score, flagged=head.flagged, model_id=head.model_id)
+        now = datetime.now(UTC)
+        return self.store.save_instance(instance_id, draft, version, person, reason, now)
+
+    def delete(self, instance_id: int, version: int, person: str) -> Instance:
+        """Take an instance away; its history stays and undo brings it back."""
+        head = self.store.get_instance(instance_id).draft
+        draft = replace(head, state=State.DELETED)
+        now = datetime.now(UTC)
+        return self.store.save_instance(instance_id, draft, version, person, "delete", now)
+
+    def propose_boxes(self, image_id: int, person: str) -> int:
+        """Propose masks for the boxes of an image that have none; returns how many.
+
+        A box that somebody rejected, or changes meanwhile, is left to them; so is one too thin to
+        hold a pixel.
+        """
+        image = self.store.get_image(image_id)
+        bare = [
+            i
+            for i in self.store.list_instances(image_id)
+            if i.draft.rle is None and i.draft.state is State.PROPOSED
+        ]
+        done = 0
+        for instance in bare:
+            known = (instance.id, instance.version)
+            try:
+                self.propose(
+                    image.id, instance.draft.box, instance.draft.category_id, person, known
+                )
+            except (BadBox, Conflict):
+                continue
+            done += 1
+        return done
+
+    def model_in_use(self, project_id: int) -> ModelVersion:
+        """The model version that proposes a project's masks."""
+        return self.store.get_model(self.store.get_project(project_id).model_id)
+
+    def threshold(self, model: ModelVersion) -> float:
+        """Mask probability above which a pixel belongs, as the checkpoint says."""
+        return self._predictor(model).checkpoint.threshold
+
+    def weights_path(self, model: ModelVersion) -> Path:
+        """Where a model version's checkpoint lies."""
+        if model.state is ModelState.BUNDLED:
+            return self.settings.weights
+        return self.settings.models / f"{model.sha256}.safetensors"
+
+    def _label(
+        self, model: ModelVersion, pixels: Pixels, box: Box, category_id: int
+    ) -> tuple[Draft, Mapping[str, float]]:
+        """Run the model on one box."""
+        height, width = pixels.shape[:2]
+        clipped = check_boxes([box], height, width)[0]
+        prediction = self._predictor(model).predict(pixels, [clipped])
+        begin = time.perf_counter()
+        mask = prediction.mask(0)
+        pasted = time.perf_counter()
+        rle = prediction.encode(mask, 0)
+        seconds = {
+            **prediction.seconds,
+            "paste": pasted - begin,
+            "rle": time.perf_counter() - pasted,
+        }
+        draft = Draft(
+            state=State.PROPOSED,
+            category_id=category_id,
+            box=clipped,
+            rle=rle,
+            score=float(prediction.scores[0]),
+            flagged=prediction.flagged(rle, 0),
+            model_id=model.id,
+        )
+        return draft, seconds
+
+    def _pixels(self, image: Image) -> Pixels:
+        """Decode an image once and keep it while memory allows."""
+        with self._lock:
+            if image.id in self._images:
+                self._images.move_to_end(image.id)
+                return self._images[image.id]
+        pixels = load_image(self.settings, image)
+        with self._lock:
+            self._images[image.id] = pixels
+            while len(self._images) > 1 and self._cached_bytes() > CACHED_BYTES:
+                self._images.popitem(last=False)
+        return pixels
+
+    def _cached_bytes(self) -> int:
+        return sum(pixels.nbytes for pixels in self._images.values())
+
+    def _predictor(self, model: ModelVersion) -> Predictor:
+        """The predictor of a model version, loaded at first use and checked against its hash."""
+        with self._lock:
+            if model.sha256 not in self._predictors:
+                predictor = Predictor.load(self.weights_path(model), self.settings.device)
+                if predictor.checkpoint.sha256 != model.sha256:
+                    raise NotFound(f"the weights of {model.name} are damaged: roll back to others")
+                self._predictors[model.sha256] = predictor
+                if len(self._predictors) > CACHED_MODELS:
+                    self._predictors.popitem(last=False)
+            self._predictors.move_to_end(model.sha256)
+            return self._predictors[model.sha256]

@@ -1,0 +1,164 @@
+"""Where the time from a released box to a painted mask goes.
+
+Starts the studio on a folder of its own with a 640 x 480 and a 4000 x 3000 photo, draws boxes by
+mouse in headless Chromium and reads each stage: the server's own account (Server-Timing), the
+request as the browser saw it, and the painted frame. Prints medians in milliseconds.
+
+    python bench/latency.py [--boxes 24] [--threads 2 1]
+"""
+
+import argparse
+import platform
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from app.images import Intake  # noqa: E402
+from app.library import Library  # noqa: E402
+from app.settings import Settings  # noqa: E402
+from app.store import Store  # noqa: E402
+from app.workflow import Workflow  # noqa: E402
+
+SIZES = ((640, 480), (4000, 3000))
+STAGES = ("decode", "crop", "model", "paste", "rle", "store")
+WARM_UP = 2
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+STATE = "window.malCanvas.state()"
+Row = Mapping[str, float]
+
+
+def main() -> None:
+    """Measure each number of threads and size, and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--boxes", type=int, default=24, help="measured boxes of each size")
+    parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
+    arguments = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}")
+    print(f"medians of {arguments.boxes} boxes, milliseconds")
+    head = ["threads", "image", *STAGES, "HTTP", "paint", "total", "not model"]
+    print(" | ".join(f"{name:>9}" for name in head))
+    for threads in arguments.threads:
+        for size, rows in measure(threads, arguments.boxes).items():
+            print_row(threads, size, rows)
+
+
+def print_row(threads: int, size: tuple[int, int], rows: Sequence[Row]) -> None:
+    """One line of the table: the median of each stage, and of what is not the model."""
+    names = [*STAGES, "http", "paint", "total"]
+    medians = [statistics.median(row[name] for row in rows) for name in names]
+    rest = statistics.median(row["total"] - row["model"] for row in rows)
+    cells = [str(threads), f"{size[0]}x{size[1]}", *(f"{m:.1f}" for m in [*medians, rest])]
+    print(" | ".join(f"{cell:>9}" for cell in cells), flush=True)
+
+
+def measure(threads: int, count: int) -> Mapping[tuple[int, int], list[Row]]:
+    """Draw `count` boxes on each photo and take the time of each."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder, "data")
+        make_project(data)
+        with serve(data, threads) as url, sync_playwright() as playwright:
+            path = shutil.which("chromium") or shutil.which("google-chrome")
+            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.goto(url)
+            rows = {}
+            for number, size in enumerate(SIZES, start=1):
+                page.wait_for_function(f"window.malCanvas && {STATE}.image_id === {number}")
+                rows[size] = list(draw_boxes(page, size, count))
+                page.locator(".mal-studio canvas").first.focus()
+                page.keyboard.press("PageDown")
+            browser.close()
+    return rows
+
+
+def make_project(data: Path) -> None:
+    """A project with one photo in both sizes."""
+    settings = Settings(data_dir=data)
+    data.mkdir(parents=True)
+    store = Store(settings.database)
+    with Intake(settings) as intake:
+        library = Library(settings, store, intake, Workflow(settings, store))
+        library.prepare_model()
+        project = library.add_project("Latency")
+        photo = Image.fromarray(skimage.data.coffee())
+        paths = [data / f"{width}x{height}.jpg" for width, height in SIZES]
+        for path, size in zip(paths, SIZES, strict=True):
+            photo.resize(size, Image.Resampling.BICUBIC).save(path, quality=92)
+        for step in library.add_files(project.id, paths):
+            assert step.added, step.line
+    store.close()
+
+
+@contextmanager
+def serve(data: Path, threads: int) -> Iterator[str]:
+    """The studio as a user starts it, on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "app.py", "--data-dir", str(data), "--port", str(port)]
+    server = subprocess.Popen([*command, "--threads", str(threads)], cwd=ROOT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            try:
+                httpx.get(url, timeout=5)
+                break
+            except httpx.TransportError:
+                time.sleep(0.2)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def draw_boxes(page: Page, size: tuple[int, int], count: int) -> Iterator[Row]:
+    """Drag boxes of many sizes; the first ones warm up and are not counted."""
+    random = np.random.default_rng(0)
+    corner = page.locator(".mal-studio canvas").first.bounding_box()
+    assert corner is not None
+    for index in range(WARM_UP + count):
+        view = page.evaluate(STATE)["view"]
+        share = random.uniform(0.15, 0.6, 2)
+        start = random.uniform(0, 1 - share)
+        page.keyboard.press("b")
+        for step, point in enumerate((start, start + share)):
+            x = corner["x"] + view["x"] + point[0] * size[0] * view["scale"]
+            y = corner["y"] + view["y"] + point[1] * size[1] * view["scale"]
+            page.mouse.move(x, y, steps=4)
+            (page.mouse.up if step else page.mouse.down)()
+        page.wait_for_function(f"{STATE}.instances.length === {index + 1}")
+        page.wait_for_function(f"{STATE}.counters.proposals === {index + 1}")
+        page.wait_for_timeout(100)
+        if index >= WARM_UP:
+            yield to_row(page.evaluate(STATE)["last_proposal"])
+
+
+def to_row(timing: Mapping[str, str | float]) -> Row:
+    """Stages of one box in milliseconds; HTTP is what the browser saw beyond the server's own."""
+    stages = {n: float(ms) for n, ms in re.findall(r"(\w+);dur=([\d.]+)", str(timing["server"]))}
+    request, total = float(timing["request_ms"]), float(timing["total_ms"])
+    row = {name: stages[name] for name in STAGES}
+    http = request - sum(stages.values())
+    return {**row, "http": http, "paint": total - request, "total": total}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""A real server in a folder of its own, and a real Chromium that talks only to it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
+START_SECONDS = 120.0
+
+
+class Studio:
+    """`python app.py` as a child process that can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.data = folder / "data"
+        self.log = folder / "server.log"
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "app.py", "--data-dir", str(self.data), "--port", str(self.port)],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+            )
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            assert self._process.poll() is None, self.log.read_text()
+            try:
+                httpx.get(self.url, timeout=5)
+            except httpx.TransportError:
+                time.sleep(0.2)
+            else:
+                return
+        raise TimeoutError(self.log.read_text())
+
+    def kill(self) -> None:
+        """kill -9, as a power switch would."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    server = Studio(tmp_path_factory.mktemp("studio"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    found = (shutil.which(name) for name in CHROMIUM)
+    with sync_playwright() as playwright:
+        path = next((name for name in found if name), None)
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser, studio: Studio) -> Iterator[Page]:
+    """A page at 1440 x 900 that must stay on this machine and log no error."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    opened = context.new_page()
+    errors: list[str] = []
+    hosts: set[str] = set()
+
+    def on_console(message: ConsoleMessage) -> None:
+        # Chromium logs every answer of 400 and above; those are judged where they are caused.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            errors.append(message.text)
+
+    def on_request(request: Request) -> None:
+        if request.url.startswith("http"):
+            hosts.add(urlsplit(request.url).netloc)
+
+    opened.on("console", on_console)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("request", on_request)
+    yield opened
+    context.close()
+    assert errors == []
+    assert hosts <= {urlsplit(studio.url).netloc}
+
+
+def shot(page: Page, name: str) -> None:
+    """Save a picture for the docs where STUDIO_SHOTS names a folder."""
+    if folder := os.environ.get("STUDIO_SHOTS"):
+        page.wait_for_timeout(400)
+        page.screenshot(path=Path(folder) / f"{name}.png")

@@ -1,0 +1,109 @@
+"""The architecture, as a test: who may import whom, and how long a file may grow."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A module may import only modules written before it in its own row.
+LAYERS = {
+    "mal_core": (
+        *("errors", "config", "geometry", "masks", "prompts"),
+        *("encoder", "decoder", "model", "losses", "metrics"),
+        *("coco", "dataset", "checkpoint", "predictor", "evaluate", "features", "trainer"),
+        "__main__",
+    ),
+    "app": (
+        *("errors", "settings", "records", "session", "schema", "migrations", "store", "auth"),
+        *("images", "exchange", "workflow", "learning", "jobs", "library"),
+        *("api", "canvas", "pages", "ui", "server", "cli"),
+    ),
+}
+# The only modules that may import a heavy third-party package.
+FENCES = {
+    "torch": {"mal_core", "app.server"},  # the server sets the number of threads
+    "timm": {"mal_core.encoder"},
+    "gradio": {"app.canvas", "app.pages", "app.ui", "app.server"},
+    "sqlalchemy": {"app.schema", "app.store", "app.migrations"},
+    "fastapi": {"app.api", "app.server"},
+}
+MAX_LINES, MAX_FUNCTION = 400, 60
+MODULES = sorted(
+    p
+    for package in LAYERS
+    for p in (ROOT / package).rglob("*.py")
+    if "frontend" not in p.parts and p.name != "__init__.py"
+)
+SOURCES = sorted(
+    p
+    for folder in ("mal_core", "app", "tests", "bench")
+    for p in (ROOT / folder).rglob("*.py")
+    if "node_modules" not in p.parts
+)
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Yield every absolute name imported anywhere in a file, as package.module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: use absolute imports"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_imports_only_from_its_left(path: Path) -> None:
+    package, module, *_ = path.relative_to(ROOT).with_suffix("").parts
+    order = LAYERS[package]
+    assert module in order, f"{package}.{module} has no place in LAYERS"
+    for name in imports(ast.parse(path.read_text(encoding="utf-8"))):
+        top, *tail = name.split(".")
+        assert (package, top) != ("mal_core", "app"), "mal_core must not know app"
+        if top == package and tail and tail[0] in order and tail[0] != module:
+            assert order.index(tail[0]) < order.index(module), f"imports upward: {name}"
+        if top in FENCES:
+            assert FENCES[top] & {package, f"{package}.{module}"}, f"may not import {top}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_imports_at_its_top_only(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
+            assert not inner, f"{node.name} imports inside"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_file_stays_small_and_says_what_it_is(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    assert len(source.splitlines()) <= MAX_LINES
+    assert ast.get_docstring(tree), "no module docstring"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION, f"{node.name} is too long"
+
+
+def test_every_layer_exists() -> None:
+    for package, modules in LAYERS.items():
+        for module in modules:
+            places = (ROOT / package / module, ROOT / package / f"{module}.py")
+            assert any(place.exists() for place in places), f"{package}.{module} is gone"
+
+
+def test_nothing_is_pickled_and_nothing_calls_home() -> None:
+    banned = re.compile(r"\b(pickle|torch\.load|gr\.load|share=True|FileExplorer|GoogleFont)\b")
+    for path in MODULES:
+        found = banned.search(path.read_text(encoding="utf-8"))
+        assert found is None, f"{name_of(path)}: {found}"
