@@ -22,6 +22,8 @@ from app.settings import Settings
 from app.store import Store
 from app.workflow import Workflow
 
+GOODBYE_SECONDS = 3  # an open page holds a connection that would never end by itself
+
 
 def build_app(settings: Settings) -> FastAPI:
     """Open the data folder and build the web app on it.
@@ -74,4 +76,10 @@ def serve(settings: Settings) -> None:
     """Build the app and answer until told to stop."""
     torch.set_num_threads(settings.threads)
     app = build_app(settings)
-    uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning")
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        timeout_graceful_shutdown=GOODBYE_SECONDS,
+    )

@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -22,6 +29,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 START_SECONDS = 120.0
+expect.set_options(timeout=30_000)  # test machines are busy; nothing here is about speed
 
 
 class Studio:
