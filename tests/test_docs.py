@@ -13,8 +13,6 @@ from mal_core.__main__ import build_parser
 ROOT = Path(__file__).resolve().parent.parent
 GUIDES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "weights").glob("*.md")]
 PAGES = sorted(GUIDES)
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "weights").glob("*.md")]
-)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
