@@ -6,6 +6,7 @@ the form {"error": {"code", "message", ...}}.
 
 import logging
 import secrets
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,7 @@ from mal_core.errors import InputError, MALError
 from mal_core.masks import RLE
 
 BODY_LIMIT = 8 * 2**20  # bytes
+ANSWERS_KEPT = 1000  # proposals whose lost answer can be asked for again
 WAITING_LIMIT = 16  # proposals that may wait for the model
 STATUS = {Forbidden: 403, NotFound: 404, Conflict: 409, NotAllowed: 422, Busy: 429}
 SECURITY_HEADERS = {
@@ -74,6 +76,7 @@ class Api:
         self._workflow = workflow
         self._sessions = sessions
         self._model = anyio.CapacityLimiter(1)  # the model itself uses all cores
+        self._answered: OrderedDict[tuple[str, str], int] = OrderedDict()
         self.router = APIRouter(prefix="/mal", dependencies=[Depends(self._guard)])
         for method, path, endpoint in (
             ("GET", "/projects/{project_id}", self.project),
@@ -94,11 +97,10 @@ class Api:
         store = self._workflow.store
         project = store.get_project(project_id)
         model = self._workflow.model_in_use(project_id)
-        threshold = self._workflow.threshold(model)
         return {
             "id": project.id,
             "name": project.name,
-            "model": {"id": model.id, "name": model.name, "threshold": threshold},
+            "model": {"id": model.id, "name": model.name},
             "categories": [
                 {"id": c.id, "number": c.number, "name": c.name, "color": c.color}
                 for c in store.list_categories(project_id)
@@ -138,9 +140,12 @@ class Api:
         return {"image_id": image_id, "annotations": [self._to_json(i) for i in instances]}
 
     async def propose(self, body: ProposeBody, request: Request) -> Response:
-        """The mask of a box, stored as a proposal; work for a browser that left is skipped."""
+        """The mask of a box, stored as a proposal; work for a browser that left is skipped.
+
+        A request_id that was answered before gets the instance made then: the answer was lost.
+        """
         if self._model.statistics().tasks_waiting >= WAITING_LIMIT:
-            raise Busy("many boxes are waiting for the model: this one is tried again in a moment")
+            raise Busy("many boxes are waiting for the model: try again in a moment")
         request.state.instance_id = body.instance_id
         known = _known(body)
         begin = anyio.current_time()
@@ -148,13 +153,24 @@ class Api:
             if await request.is_disconnected():
                 return Response(status_code=204)
             waited = anyio.current_time() - begin
+            ticket = (request.state.person, body.request_id)
+            if (made := self._answered.get(ticket)) is not None:
+                return JSONResponse(self._to_json(self._workflow.store.get_instance(made)))
             proposal = await anyio.to_thread.run_sync(
                 self._workflow.propose,
                 body.image_id, body.box, body.category_id, request.state.person, known,
             )  # fmt: skip
+        self._remember(ticket, proposal.instance.id)
         stages = {"wait": waited, **proposal.seconds}
         timing = ", ".join(f"{name};dur={1000 * s:.1f}" for name, s in stages.items())
         return JSONResponse(self._to_json(proposal.instance), headers={"Server-Timing": timing})
+
+    def _remember(self, ticket: tuple[str, str], instance_id: int) -> None:
+        """Keep the newest answers that could be asked for again."""
+        if ticket[1]:
+            self._answered[ticket] = instance_id
+            if len(self._answered) > ANSWERS_KEPT:
+                self._answered.popitem(last=False)
 
     def save(
         self, instance_id: int, body: SaveBody, request: Request, if_match: Annotated[str, Header()]

@@ -24,9 +24,7 @@ const update = async () => {
     const canvas = await import(`/mal/static/mask-canvas.js?v=${props.build}`);
     if (!studio) studio = canvas.mount(root, {token: props.token, projectId: props.project_id});
   } else {
-    const {project_id, image_id} = studio.state();
-    const sameImage = project_id === props.project_id ? image_id : undefined;
-    studio.setProject(props.project_id, sameImage ?? undefined);
+    studio.setProject(props.project_id);
   }
 };
 watch(['token', 'project_id', 'stamp'], update);

@@ -19,12 +19,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = vars(build_parser().parse_args(argv))
     try:
         settings = Settings.from_environment(os.environ, **arguments)
-        print(f"MAL Studio: http://{settings.host}:{settings.port}  (Ctrl+C ends it)", flush=True)
-        serve(settings)
+        serve(settings, tell)
     except MALError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def tell(address: str) -> None:
+    """Say where the studio answers."""
+    print(f"MAL Studio: {address}  (Ctrl+C ends it)", flush=True)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -28,6 +28,7 @@ from app.store import Store
 from app.workflow import Workflow
 from mal_core import checkpoint, coco
 from mal_core.errors import MALError, TrainingError
+from mal_core.files import move_whole
 
 KIND = "fine-tune"
 LOW_PRIORITY = 10
@@ -201,13 +202,11 @@ class Jobs:
         loaded = checkpoint.load(made)  # strict: the smoke test of the file
         if loaded.sha256 != result["sha256"]:
             raise NotAllowed("the new weights are not the ones the child wrote")
-        self._settings.models.mkdir(parents=True, exist_ok=True)
-        target = self._settings.models / f"{loaded.sha256}.safetensors"
-        made.replace(target)
-        _flush_folder(target.parent)
+        move_whole(made, self._settings.models / f"{loaded.sha256}.safetensors")
         self._record(job, verdict, result)
 
     def _record(self, job: Job, verdict: Verdict, result: Mapping[str, Any]) -> None:
+        """Make the weights known; they are used if they passed what is still in use."""
         now = datetime.now(UTC)
         figures = {**result, "reason": verdict.reason}
         model = NewModel(
@@ -218,9 +217,12 @@ class Jobs:
             parent_id=int(job.params["parent_id"]),
             job_id=job.id,
         )
-        outcome = {**figures, "promoted": verdict.promoted}
         with self._store.transaction():
-            self._store.publish(model, use=verdict.promoted, now=now)
+            made = self._store.publish(model, use=verdict.promoted, now=now)
+            in_use = self._store.get_project(job.project_id).model_id == made.id
+            if verdict.promoted and not in_use:
+                figures["reason"] += "; another model was chosen meanwhile and stays in use"
+            outcome = {**figures, "promoted": verdict.promoted, "in_use": in_use}
             self._store.set_job(job.id, state=JobState.DONE, result=outcome, ended_at=now)
 
     def _close(self, job_id: int, text: str) -> None:
@@ -267,11 +269,3 @@ def _terminate(child: "subprocess.Popen[str]") -> None:
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(child.pid, sign)
             child.wait(STOP_SECONDS)
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

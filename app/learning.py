@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import NotAllowed
-from app.records import Category, Image, Instance, Split, State
+from app.records import Box, Category, Image, Instance, Split, State
 from mal_core import coco
 
 HELD_OUT_SHARE = 0.25
@@ -123,7 +123,7 @@ def _dataset(
             id=instance.number,
             image_id=image.number,
             category_id=numbers[instance.draft.category_id],
-            box=instance.draft.box,
+            box=_hull(instance),
             rle=instance.draft.rle,
         )
         for image, instances in labelled
@@ -131,3 +131,13 @@ def _dataset(
     ]
     names = [coco.CategoryRecord(c.number, c.name) for c in categories]
     return coco.Dataset(images=images, categories=names, annotations=annotations)
+
+
+def _hull(instance: Instance) -> Box:
+    """The box a person would draw around the mask as it is now: it may have outgrown its box."""
+    x0, y0, x1, y1 = instance.draft.box
+    rle = instance.draft.rle
+    if rle is None or rle.box is None:
+        return instance.draft.box
+    a, b, c, d = rle.box
+    return min(x0, a), min(y0, b), max(x1, c), max(y1, d)

@@ -62,8 +62,14 @@ class Library:
                 pass
 
     def prepare_model(self) -> ModelVersion:
-        """The model that came with the studio, made known at first use."""
-        sha256 = checkpoint.file_sha256(self._settings.weights)
+        """The model that came with the studio: made known and kept by its hash at first use.
+
+        A later release may bring other weights; projects go on with the ones they use.
+
+        Raises:
+            CheckpointError: the file cannot be read, or the disk is full.
+        """
+        sha256 = checkpoint.keep(self._settings.weights, self._settings.models)
         model = NewModel(name=self._settings.weights.stem, sha256=sha256, figures={})
         return self._store.add_model(model, ModelState.BUNDLED, datetime.now(UTC))
 
@@ -71,7 +77,7 @@ class Library:
         """Start a project that the bundled model proposes for.
 
         Raises:
-            NotAllowed: the name is empty or too long.
+            InputError: the name is empty or too long.
         """
         project = self._store.add_project(name, self.prepare_model().id, datetime.now(UTC))
         for category in categories:

@@ -1,6 +1,7 @@
 """Puts the studio together: store, model, routes and pages in one FastAPI app."""
 
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import gradio as gr
@@ -72,14 +73,27 @@ def build_app(settings: Settings) -> FastAPI:
     return mounted
 
 
-def serve(settings: Settings) -> None:
-    """Build the app and answer until told to stop."""
+def serve(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Build the app and answer until told to stop.
+
+    Args:
+        settings: where and how.
+        tell: called with the address once it answers there.
+
+    Raises:
+        StudioError: the port is taken, or the data folder cannot be used.
+    """
     torch.set_num_threads(settings.threads)
-    app = build_app(settings)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        timeout_graceful_shutdown=GOODBYE_SECONDS,
-    )
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        door = socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        text = f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}"
+        raise StudioError(f"{text}; choose another with --port") from error
+    with door:
+        config = uvicorn.Config(
+            build_app(settings), log_level="warning", timeout_graceful_shutdown=GOODBYE_SECONDS
+        )
+        host = f"[{settings.host}]" if family is socket.AF_INET6 else settings.host
+        tell(f"http://{host}:{door.getsockname()[1]}")
+        uvicorn.Server(config).run(sockets=[door])

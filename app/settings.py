@@ -95,6 +95,11 @@ class Settings:
         return self.data_dir / "models"
 
     @property
+    def uploads(self) -> Path:
+        """Folder of what the browser sends, until it is taken in; deleted within the hour."""
+        return self.data_dir / "uploads"
+
+    @property
     def exports(self) -> Path:
         """Folder of the finished exports."""
         return self.data_dir / "exports"

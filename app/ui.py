@@ -10,6 +10,7 @@ from app.pages.library import LibraryPage
 from app.pages.train import TrainPage
 
 TITLE = "MAL Studio"
+KEEP_UPLOADS = (600, 3600)  # seconds: look every, and delete what is older than
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 THEME = gr.themes.Default(
     primary_hue="blue", neutral_hue="slate", radius_size="sm", spacing_size="sm",
@@ -56,8 +57,10 @@ HEAD = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 
 def build(house: House) -> Any:  # noqa: ANN401 - Gradio is untyped
     """The whole page."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
-        stamp = gr.State(0)
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=KEEP_UPLOADS
+    ) as page:
+        stamp = gr.State(0.0)
         with gr.Row(elem_classes="mal-head"):
             gr.HTML(f"<h1>{TITLE}</h1>", min_width=120, padding=False)
             project = gr.Dropdown(

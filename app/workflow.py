@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from app.errors import Conflict, NotAllowed, NotFound
 from app.images import load_image
-from app.records import Box, Draft, Image, Instance, ModelState, ModelVersion, State
+from app.records import Box, Draft, Image, Instance, ModelVersion, State
 from app.settings import Settings
 from app.store import Store
 from mal_core.errors import BadBox
 from mal_core.geometry import check_boxes
+from mal_core.masks import RLE
 from mal_core.predictor import Predictor
 
 CACHED_BYTES = 512 * 2**20  # decoded images kept in memory
@@ -45,7 +46,9 @@ class Workflow:
         self.store = store
         self._images: OrderedDict[int, Pixels] = OrderedDict()
         self._predictors: OrderedDict[str, Predictor] = OrderedDict()
-        self._lock = Lock()
+        self._decoding = Lock()
+        self._loading = Lock()
+        self._labelling = Lock()  # the model itself uses all cores
 
     def open_image(self, image_id: int) -> list[Instance]:
         """Read an image's instances, and decode it ahead of the first box."""
@@ -100,8 +103,8 @@ class Workflow:
         Args:
             instance_id: the instance.
             version: the version the person started from.
-            wanted: state, category, box and mask; which model the mask came from, its score and
-                its flag are taken over from the stored instance.
+            wanted: state, category, box and mask; the model it came from, its score and its flag
+                are those of the newest revision with this mask, else of the head.
             person: who.
             reason: why, in a word, such as "brush" or "undo".
 
@@ -110,8 +113,10 @@ class Workflow:
             NotAllowed: the state does not fit.
             BadMask: the mask is not of the image's size.
         """
-        head = self.store.get_instance(instance_id).draft
-        draft = replace(wanted, score=head.score, flagged=head.flagged, model_id=head.model_id)
+        origin = self._origin(instance_id, wanted.rle)
+        draft = replace(
+            wanted, score=origin.score, flagged=origin.flagged, model_id=origin.model_id
+        )
         now = datetime.now(UTC)
         return self.store.save_instance(instance_id, draft, version, person, reason, now)
 
@@ -150,14 +155,8 @@ class Workflow:
         """The model version that proposes a project's masks."""
         return self.store.get_model(self.store.get_project(project_id).model_id)
 
-    def threshold(self, model: ModelVersion) -> float:
-        """Mask probability above which a pixel belongs, as the checkpoint says."""
-        return self._predictor(model).checkpoint.threshold
-
     def weights_path(self, model: ModelVersion) -> Path:
         """Where a model version's checkpoint lies."""
-        if model.state is ModelState.BUNDLED:
-            return self.settings.weights
         return self.settings.models / f"{model.sha256}.safetensors"
 
     def _label(
@@ -166,16 +165,14 @@ class Workflow:
         """Run the model on one box."""
         height, width = pixels.shape[:2]
         clipped = check_boxes([box], height, width)[0]
-        prediction = self._predictor(model).predict(pixels, [clipped])
+        predictor = self._predictor(model)
+        with self._labelling:
+            prediction = predictor.predict(pixels, [clipped])
         begin = time.perf_counter()
         mask = prediction.mask(0)
         pasted = time.perf_counter()
         rle = prediction.encode(mask, 0)
-        seconds = {
-            **prediction.seconds,
-            "paste": pasted - begin,
-            "rle": time.perf_counter() - pasted,
-        }
+        encoded = time.perf_counter()
         draft = Draft(
             state=State.PROPOSED,
             category_id=category_id,
@@ -185,27 +182,33 @@ class Workflow:
             flagged=prediction.flagged(rle, 0),
             model_id=model.id,
         )
-        return draft, seconds
+        own = {"paste": pasted - begin, "rle": encoded - pasted}
+        return draft, {**prediction.seconds, **own, "score": time.perf_counter() - encoded}
+
+    def _origin(self, instance_id: int, rle: RLE | None) -> Draft:
+        """The draft a mask comes from: undo may bring back one of another model."""
+        head = self.store.get_instance(instance_id).draft
+        if rle is None or rle == head.rle:
+            return head
+        history = reversed(self.store.list_revisions(instance_id))
+        return next((r.draft for r in history if r.draft.rle == rle), head)
 
     def _pixels(self, image: Image) -> Pixels:
-        """Decode an image once and keep it while memory allows."""
-        with self._lock:
-            if image.id in self._images:
-                self._images.move_to_end(image.id)
-                return self._images[image.id]
-        pixels = load_image(self.settings, image)
-        with self._lock:
-            self._images[image.id] = pixels
+        """Decode an image once and keep it while memory allows; one decodes at a time."""
+        with self._decoding:
+            if image.id not in self._images:
+                self._images[image.id] = load_image(self.settings, image)
+            self._images.move_to_end(image.id)
             while len(self._images) > 1 and self._cached_bytes() > CACHED_BYTES:
                 self._images.popitem(last=False)
-        return pixels
+            return self._images[image.id]
 
     def _cached_bytes(self) -> int:
         return sum(pixels.nbytes for pixels in self._images.values())
 
     def _predictor(self, model: ModelVersion) -> Predictor:
         """The predictor of a model version, loaded at first use and checked against its hash."""
-        with self._lock:
+        with self._loading:
             if model.sha256 not in self._predictors:
                 predictor = Predictor.load(self.weights_path(model), self.settings.device)
                 if predictor.checkpoint.sha256 != model.sha256:

@@ -6,8 +6,6 @@ of the network its config describes, its values finite. Nothing is ever unpickle
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from mal_core.config import CropConfig, ModelConfig
 from mal_core.errors import CheckpointError
+from mal_core.files import write_whole
 from mal_core.model import MAL
 
 MAX_BYTES = 4 * 2**30
@@ -108,7 +107,10 @@ def save(model: MAL, path: Path, metadata: Mapping[str, str]) -> str:
     config |= {"stem": "conv", "pin": 4}
     notes = {**metadata, "config": json.dumps(config)}
     data = _sort_header(tensors_to_bytes(halves, notes))
-    _write_atomically(path, data)
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path.name}: {error.strerror or error}") from error
     return hashlib.sha256(data).hexdigest()
 
 
@@ -116,6 +118,30 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def keep(path: Path, folder: Path) -> str:
+    """Put a copy of a checkpoint under its content hash, unless there is one already.
+
+    Args:
+        path: the file; only read.
+        folder: where checkpoints lie as <sha256>.safetensors; made where it is missing.
+
+    Returns:
+        SHA-256 of the file, hexadecimal.
+
+    Raises:
+        CheckpointError: the file cannot be read, or the disk refuses.
+    """
+    try:
+        sha256 = file_sha256(path)
+        kept = folder / f"{sha256}.safetensors"
+        if not kept.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(kept, path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"cannot keep {path.name}: {error.strerror or error}") from error
+    return sha256
 
 
 def _read_metadata(metadata: Mapping[str, str], name: str) -> tuple[ModelConfig, float, float]:
@@ -181,25 +207,3 @@ def _sort_header(data: bytes) -> bytes:
     header = json.dumps(json.loads(data[8:stop]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the tensors stay aligned
     return len(header).to_bytes(8, "little") + header + data[stop:]
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to disk, rename, flush the folder."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            part = Path(file.name)
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                part.replace(path)
-            except BaseException:
-                part.unlink()
-                raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise CheckpointError(f"cannot write {path.name}: {error.strerror or error}") from error

@@ -7,8 +7,6 @@ Source: the format is https://cocodataset.org/#format-data; the code is our own.
 """
 
 import math
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -17,6 +15,7 @@ from typing import Any, TypeVar
 import orjson
 
 from mal_core.errors import BadDataset, BadMask
+from mal_core.files import write_whole
 from mal_core.masks import MAX_SIDE, RLE, polygons_to_rle
 
 Box = tuple[float, float, float, float]
@@ -128,22 +127,7 @@ def save(dataset: Dataset, path: Path) -> None:
     Raises:
         OSError: the disk is full, or refuses.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(write(dataset))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_whole(path, write(dataset))
 
 
 _Record = TypeVar("_Record", ImageRecord, CategoryRecord, Annotation)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mal_core.coco import Dataset
+from mal_core.coco import Annotation, Dataset
 from mal_core.dataset import jitter_box, labelled, load_image
 from mal_core.geometry import box_to_rect
 from mal_core.masks import RLE, encode, iou
@@ -88,25 +88,8 @@ def score_instances(
         if jitter:
             hurried = [jitter_box(box, jitter, random, record) for box in boxes]
             moved = predictor.predict(image, hurried).masks(threshold)
-        scores = []
-        for a, mask, expected, other in zip(
-            annotations, masks, prediction.scores, moved, strict=True
-        ):
-            assert a.rle is not None
-            scores.append(
-                InstanceScore(
-                    annotation_id=a.id,
-                    category_id=a.category_id,
-                    area=a.rle.area,
-                    iou=iou(mask, a.rle),
-                    boundary_iou=boundary_iou(mask, a.rle),
-                    box_iou=iou(fill_box(a.box, a.rle), a.rle),
-                    expected_iou=float(expected),
-                    jittered_iou=None if other is None else iou(other, a.rle),
-                    seconds=seconds,
-                )
-            )
-        yield scores
+        answers = zip(annotations, masks, moved, prediction.scores, strict=True)
+        yield [_score(a, mask, other, float(s), seconds) for a, mask, other, s in answers]
 
 
 def fill_box(box: tuple[float, float, float, float], like: RLE) -> RLE:
@@ -114,6 +97,24 @@ def fill_box(box: tuple[float, float, float, float], like: RLE) -> RLE:
     x0, y0, x1, y1 = box_to_rect(box, like.height, like.width)
     full = np.ones((y1 - y0, x1 - x0), np.bool_)
     return encode(full, x0=x0, y0=y0, height=like.height, width=like.width)
+
+
+def _score(
+    annotation: Annotation, mask: RLE, jittered: RLE | None, expected: float, seconds: float
+) -> InstanceScore:
+    truth = annotation.rle
+    assert truth is not None
+    return InstanceScore(
+        annotation_id=annotation.id,
+        category_id=annotation.category_id,
+        area=truth.area,
+        iou=iou(mask, truth),
+        boundary_iou=boundary_iou(mask, truth),
+        box_iou=iou(fill_box(annotation.box, truth), truth),
+        expected_iou=expected,
+        jittered_iou=None if jittered is None else iou(jittered, truth),
+        seconds=seconds,
+    )
 
 
 def summarise(scores: Sequence[InstanceScore]) -> Figures:

@@ -2,7 +2,7 @@
 
 A mask is stored as the runs of the whole image in column-major order, zeros first. It is encoded
 from the crop around the object and shifted, so that a small object costs little in a large image.
-pycocotools crashes on malformed codes (11 of 170 probes ended in a signal), so every code passes
+pycocotools crashes on malformed codes (14 of 170 probes ended in a signal), so every code passes
 `RLE.from_coco` first.
 
 Source: the format is COCO's, as in pycocotools/common/maskApi.c; the code here is our own.
@@ -67,8 +67,12 @@ class RLE:
         """
         if runs.size and int(runs.min()) < 0:
             raise BadMask(f"runs must not be negative, got {int(runs.min())}")
-        if (total := int(runs.sum())) != height * width:
-            raise BadMask(f"runs must sum to {height} x {width} = {height * width}, got {total}")
+        pixels = height * width
+        # One run that is too long would do, and a sum of many such could wrap to the right number.
+        longest = int(runs.max(initial=0))
+        total = longest if longest > pixels else int(runs.sum())
+        if total != pixels:
+            raise BadMask(f"runs must sum to {height} x {width} = {pixels}, got {total}")
         runs = _merge_empty(runs)
         packed = coco_mask.frPyObjects(
             {"size": [height, width], "counts": runs.tolist()}, height, width

@@ -4,6 +4,7 @@ The epoch that does best on the held-out crops is kept. That may be epoch 0, the
 Everything long is an iterator of events: stop iterating to cancel.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mal_core import checkpoint as checkpoints
+from mal_core import coco
 from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Dataset
 from mal_core.config import TrainConfig
@@ -46,6 +48,11 @@ class Material:
         )
         if shared := sorted(names & judges):
             raise TrainingError(f"images both trained on and held out: {shared[:3]}")
+
+    @property
+    def sha256(self) -> str:
+        """Of all annotations, hexadecimal: tells what weights were made from."""
+        return hashlib.sha256(coco.write(self.train) + coco.write(self.held_out)).hexdigest()
 
 
 def finetune(
@@ -86,7 +93,8 @@ def finetune(
             yield {"event": "cache", "done": len(train) + done, "total": total}
         tuning = Tuning(model, config, parent.threshold)
         yield from tuning.run(train, held_out)
-        notes = {**parent.metadata, "parent": parent.sha256, "epochs": str(tuning.best_epoch)}
+        origin = {"parent": parent.sha256, "material": material.sha256}
+        notes = {**parent.metadata, **origin, "epochs": str(tuning.best_epoch)}
         draft = Path(scratch, out.name)
         checkpoints.save(model, draft, notes)
         yield from _judge(parent, draft, material, device, n_held)

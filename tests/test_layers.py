@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import only modules written before it in its own row.
 LAYERS = {
     "mal_core": (
-        *("errors", "config", "geometry", "masks", "prompts"),
+        *("errors", "files", "config", "geometry", "masks", "prompts"),
         *("encoder", "decoder", "model", "losses", "metrics"),
         *("coco", "dataset", "checkpoint", "predictor", "evaluate", "features", "trainer"),
         "__main__",

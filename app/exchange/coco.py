@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 import orjson
 
 from app.errors import ExportFailed
-from app.exchange.proof import ANNOTATIONS, prove_coco
+from app.exchange.proof import ANNOTATIONS, Wanted, prove_coco
 from app.images import clean_name, path_of, put, read_size
-from app.records import Box, Draft, Image, Instance, NewInstance, State
+from app.records import Box, Category, Draft, Image, Instance, NewInstance, State
 from app.session import exportable
 from app.settings import Settings
 from app.store import Store
@@ -78,7 +78,9 @@ def export_project(
     pairs = list(store.list_project_instances(project_id, states))
     images = [summary.image for summary in store.list_images(project_id)]
     names = _unique_names(images, with_rasters=include_images)
-    dataset = _to_dataset(store, project_id, pairs, images, names)
+    categories = store.list_categories(project_id)
+    dataset = _to_dataset(categories, pairs, images, names)
+    wanted = _to_wanted(categories, pairs)
     sizes = {image.number: read_size(settings, image) for image in images}
     members = {names[i.number]: path_of(settings, i) for i in images if include_images}
     report = ExportReport(
@@ -91,7 +93,7 @@ def export_project(
         renamed=_renamed(images, names),
     )
     try:
-        return replace(report, min_iou=_write(report, dataset, sizes, members))
+        return replace(report, min_iou=_write(report, dataset, wanted, sizes, members))
     except OSError as error:
         raise ExportFailed(f"the export could not be written: {error.strerror}") from error
 
@@ -138,14 +140,12 @@ def import_coco(
 
 
 def _to_dataset(
-    store: Store,
-    project_id: int,
+    categories: Sequence[Category],
     pairs: Sequence[tuple[Image, Instance]],
     images: Sequence[Image],
     names: Mapping[int, str],
 ) -> coco.Dataset:
     """Records to COCO: the numbers people see become the ids."""
-    categories = store.list_categories(project_id)
     numbers = {category.id: category.number for category in categories}
     return coco.Dataset(
         images=[coco.ImageRecord(i.number, names[i.number], i.width, i.height) for i in images],
@@ -164,9 +164,22 @@ def _to_dataset(
     )
 
 
+def _to_wanted(
+    categories: Sequence[Category], pairs: Sequence[tuple[Image, Instance]]
+) -> dict[int, Wanted]:
+    """What the finished file must say, straight from the store's records."""
+    numbers = {category.id: category.number for category in categories}
+    return {
+        instance.number: Wanted(image.number, numbers[instance.draft.category_id], rle)
+        for image, instance in pairs
+        if (rle := instance.draft.rle) is not None and rle.area
+    }
+
+
 def _write(
     report: ExportReport,
     dataset: coco.Dataset,
+    wanted: Mapping[int, Wanted],
     sizes: Mapping[int, tuple[int, int]],
     members: Mapping[str, Path],
 ) -> float:
@@ -175,7 +188,6 @@ def _write(
     Returns:
         The smallest IoU the proof saw.
     """
-    masks = {a.id: a.rle for a in dataset.annotations if a.rle is not None}
     report.path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=report.path.parent) as folder:
         archive = Path(folder, "export.zip")
@@ -183,7 +195,7 @@ def _write(
             file.writestr(ANNOTATIONS, coco.write(dataset))
             for name, path in members.items():
                 file.write(path, f"images/{name}", zipfile.ZIP_STORED)
-        lowest = prove_coco(archive, masks, sizes, Path(folder))
+        lowest = prove_coco(archive, wanted, sizes, Path(folder))
         facts = asdict(report) | {"path": report.path.name, "min_iou": lowest}
         with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as file:
             file.writestr("report.json", orjson.dumps(facts, option=orjson.OPT_INDENT_2))

@@ -4,6 +4,7 @@ import contextlib
 import io
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,23 @@ from mal_core.masks import RLE
 ANNOTATIONS = "annotations.json"
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What an annotation must be: numbers of its image and category, and its mask."""
+
+    image: int
+    category: int
+    rle: RLE
+
+
 def prove_coco(
-    archive: Path, masks: Mapping[int, RLE], sizes: Mapping[int, tuple[int, int]], scratch: Path
+    archive: Path, wanted: Mapping[int, Wanted], sizes: Mapping[int, tuple[int, int]], scratch: Path
 ) -> float:
     """Check that a zip holds exactly these masks of images of exactly these sizes.
 
     Args:
         archive: the zip with annotations.json.
-        masks: what the store holds, by annotation id.
+        wanted: what the store holds, by annotation id.
         sizes: (width, height) of each stored raster, by image id.
         scratch: a folder for the unpacked json.
 
@@ -36,11 +46,11 @@ def prove_coco(
     index = _read_back(archive, scratch)
     entries = index.dataset["annotations"]
     _demand(len(index.anns) == len(entries), "annotation ids are not unique")
-    _demand(set(index.anns) == set(masks), "the annotations are not those of the store")
+    _demand(set(index.anns) == set(wanted), "the annotations are not those of the store")
     _demand(len(index.imgs) == len(index.dataset["images"]), "image ids are not unique")
     found = {key: (image["width"], image["height"]) for key, image in index.imgs.items()}
     _demand(found == dict(sizes), "the images are not those of the store, or differ in size")
-    lowest = min((_compare(index, entry, masks[entry["id"]]) for entry in entries), default=1.0)
+    lowest = min((_compare(index, entry, wanted[entry["id"]]) for entry in entries), default=1.0)
     _demand(lowest == 1.0, f"a mask reads back with IoU {lowest:.6f} instead of 1")
     return lowest
 
@@ -54,15 +64,17 @@ def _read_back(archive: Path, scratch: Path) -> COCO:
         return COCO(str(path))
 
 
-def _compare(index: COCO, entry: Mapping[str, Any], mask: RLE) -> float:
+def _compare(index: COCO, entry: Mapping[str, Any], wanted: Wanted) -> float:
     """IoU of one annotation with the store's mask, its other fields checked on the way."""
     number = entry["id"]
     read = index.annToRLE(entry)
+    _demand(entry["image_id"] == wanted.image, f"annotation {number}: image differs")
+    _demand(entry["category_id"] == wanted.category, f"annotation {number}: category differs")
     _demand(entry["iscrowd"] == 0, f"annotation {number} is a crowd")
     _demand(entry["area"] == int(coco_mask.area(read)), f"annotation {number}: area differs")
     box = coco_mask.toBbox(read).tolist()
     _demand(list(map(float, entry["bbox"])) == box, f"annotation {number}: bbox differs")
-    return float(coco_mask.iou([read], [mask.to_coco()], [0])[0][0])
+    return float(coco_mask.iou([read], [wanted.rle.to_coco()], [0])[0][0])
 
 
 def _demand(holds: bool, text: str) -> None:

@@ -3,7 +3,6 @@
 The rasters were encoded by the studio itself, so they are decoded in this process.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL.PngImagePlugin import PngImageFile
 from app.records import Image
 from app.settings import Settings
 from mal_core.errors import BadImage
+from mal_core.files import flush, move_whole
 
 # Opened by class, not by Image.open, whose pixel limit is smaller than that of intake.
 _OPENERS: dict[str, type[ImageFile]] = {"jpg": JpegImageFile, "png": PngImageFile}
@@ -72,10 +72,8 @@ def put(temporary: Path, final: Path) -> None:
     if final.exists():
         return
     final.parent.mkdir(parents=True, exist_ok=True)
-    _sync(temporary)
-    temporary.replace(final)
-    _sync(final.parent)
-    _sync(final.parent.parent)
+    move_whole(temporary, final)
+    flush(final.parent.parent)
 
 
 def _open(settings: Settings, image: Image) -> ImageFile:
@@ -90,12 +88,3 @@ def _damaged(image: Image) -> BadImage:
         f"the stored raster of {image.file_name} is missing or damaged; restore the data folder"
         " from a backup"
     )
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's or folder's content is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,10 +3,11 @@
 import functools
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
@@ -18,6 +19,16 @@ from app.workflow import Workflow
 from mal_core.errors import MALError
 
 LOCAL_PERSON = "local"
+# Runs in the browser before an act that reads what the canvas saved: wait for its last stroke.
+SEND_FIRST = """async (...inputs) => {
+  const canvas = window.malCanvas;
+  if (canvas) {
+    await Promise.race([canvas.drained(), new Promise((done) => setTimeout(done, 5000))]);
+    const {pending} = canvas.state();
+    if (pending) alert(`${pending} changes are not saved yet and will be missing.`);
+  }
+  return inputs;
+}"""
 P = ParamSpec("P")
 R = TypeVar("R")
 log = logging.getLogger(__name__)
@@ -42,6 +53,11 @@ def project_choices(house: House, chosen: int | None = None) -> gr.Dropdown:
     return gr.Dropdown(choices=[(p.name, p.id) for p in projects], value=value)
 
 
+def new_stamp() -> float:
+    """A number no other change has: the canvas reads the project again when it sees a new one."""
+    return time.time()
+
+
 def shown(act: Callable[P, R]) -> Callable[P, R]:
     """Show what a person can mend as a message; log the rest under a reference number."""
 
@@ -49,19 +65,6 @@ def shown(act: Callable[P, R]) -> Callable[P, R]:
     def safe(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return act(*args, **kwargs)
-        except Exception as error:
-            raise to_message(error) from error
-
-    return safe
-
-
-def shown_steps(act: Callable[P, Iterator[Any]]) -> Callable[P, Iterator[Any]]:
-    """The same for a handler that yields."""
-
-    @functools.wraps(act)
-    def safe(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
-        try:
-            yield from act(*args, **kwargs)
         except Exception as error:
             raise to_message(error) from error
 

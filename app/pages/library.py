@@ -6,7 +6,7 @@ from pathlib import Path
 import gradio as gr
 
 from app.library import Step
-from app.pages.house import LOCAL_PERSON, House, project_choices, shown, shown_steps
+from app.pages.house import LOCAL_PERSON, SEND_FIRST, House, new_stamp, project_choices, shown
 from app.pages.tables import (
     categories_table,
     describe_export,
@@ -17,11 +17,13 @@ from app.pages.tables import (
 from mal_core.errors import BadDataset
 
 IMAGE_TYPES = [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".zip"]
+FOLDER = "Drop a folder (sub-folder names are lost; a zip keeps them)"
 PROGRESS = gr.Progress()  # Gradio finds it as the default of a handler's argument
+Told = tuple[str, float]  # a report, and the new stamp
 
 
 class LibraryPage:
-    """Layout in three parts, and the handlers: what a button does, and what the page shows then."""
+    """Layout in parts, and the handlers: what a button does, and what the page shows then."""
 
     def __init__(self, house: House, project: gr.Dropdown, stamp: gr.State, tab: gr.Tab) -> None:
         """Lay the page out and wire it.
@@ -29,26 +31,27 @@ class LibraryPage:
         Args:
             house: what the page may call.
             project: the chosen project, shared by all pages.
-            stamp: counts changes of the project; the canvas follows it.
+            stamp: changes with the project; the canvas follows it.
             tab: the page is read anew whenever it is opened.
         """
         self._house = house
         self._project = project
         self._stamp = stamp
-        self._images = gr.HTML(render=False)
-        self._categories = gr.HTML(render=False)
-        self._view = [self._images, self._categories]
+        self._changes = (project.change, stamp.change, tab.select)
+        images, categories = gr.HTML(render=False), gr.HTML(render=False)
+        old_name = gr.Dropdown(label="Category", choices=[], scale=2, render=False)
         with gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=300):
-                self._lay_images()
-                self._lay_project()
+                self._lay_images(images)
+                self._lay_projects()
             with gr.Column(scale=2, min_width=300):
-                self._lay_categories()
-                self._lay_exchange()
-        for change in (project.change, stamp.change, tab.select):
-            change(self.show, project, self._view, show_progress="hidden")
+                self._lay_categories(categories, old_name)
+                self._lay_import()
+                self._lay_export()
+        for change in self._changes:
+            change(self.show, project, [images, categories, old_name], show_progress="hidden")
 
-    def _lay_images(self) -> None:
+    def _lay_images(self, images: gr.HTML) -> None:
         gr.Markdown("### Images")
         with gr.Row():
             files = gr.File(
@@ -57,87 +60,94 @@ class LibraryPage:
                 file_types=IMAGE_TYPES,
                 height=140,
             )
-            folder = gr.File(label="Drop a folder", file_count="directory", height=140)
+            folder = gr.File(label=FOLDER, file_count="directory", height=140)
         samples = gr.Button("Add the sample photos", size="sm")
         added = gr.HTML()
-        self._images.render()
+        images.render()
         for source in (files, folder):
-            source.upload(
-                self.add_files, [self._project, source, self._stamp], [added, self._stamp, source]
-            )
-        samples.click(self.add_samples, [self._project, self._stamp], [added, self._stamp])
+            outputs = [added, self._stamp, source]
+            source.upload(self.add_files, [self._project, source], outputs)
+        samples.click(self.add_samples, self._project, [added, self._stamp])
 
-    def _lay_project(self) -> None:
-        gr.Markdown("### Another project")
+    def _lay_projects(self) -> None:
+        gr.Markdown("### Projects")
         with gr.Row(elem_classes="mal-line"):
-            name = gr.Textbox(label="New project", placeholder="Name", scale=3)
+            name = gr.Textbox(label="Name of a project", placeholder="Name", scale=3)
             create = gr.Button("Create", scale=1, min_width=80)
+            rename = gr.Button("Rename this one", scale=1, min_width=140)
         for event in (create.click, name.submit):
             event(self.create, name, [self._project, name])
+        rename.click(self.rename, [self._project, name], [self._project, name])
 
-    def _lay_categories(self) -> None:
+    def _lay_categories(self, categories: gr.HTML, old_name: gr.Dropdown) -> None:
         gr.Markdown("### Categories")
-        self._categories.render()
+        categories.render()
         with gr.Row(elem_classes="mal-line"):
-            category = gr.Textbox(label="New category", placeholder="Name", scale=3)
+            name = gr.Textbox(label="New category", placeholder="Name", scale=3)
             add = gr.Button("Add", scale=1, min_width=80)
-        for event in (add.click, category.submit):
-            inputs = [self._project, category, self._stamp]
-            event(self.add_category, inputs, [category, self._stamp])
+        with gr.Accordion("Rename a category", open=False), gr.Row(elem_classes="mal-line"):
+            old_name.render()
+            new_name = gr.Textbox(label="New name", placeholder="Name", scale=2)
+            rename = gr.Button("Rename", scale=1, min_width=80)
+        for event in (add.click, name.submit):
+            event(self.add_category, [self._project, name], [name, self._stamp])
+        rename.click(self.rename_category, [old_name, new_name], [new_name, self._stamp])
 
-    def _lay_exchange(self) -> None:
+    def _lay_import(self) -> None:
         gr.Markdown("### Import COCO boxes or masks")
-        source = gr.File(
-            label="COCO json for images of this project", file_types=[".json"], height=140
-        )
+        label = "COCO json for images of this project"
+        source = gr.File(label=label, file_types=[".json"], height=140)
         imported = gr.HTML()
         propose = gr.Button("Propose masks for boxes without one", size="sm")
+        outputs = [imported, self._stamp]
+        source.upload(self.import_coco, [self._project, source], outputs)
+        propose.click(self.propose_all, self._project, outputs)
+
+    def _lay_export(self) -> None:
         gr.Markdown("### Export COCO")
         proposals = gr.Checkbox(label="Include proposals nobody reviewed", value=False)
         pictures = gr.Checkbox(label="Include the images", value=False)
         export = gr.Button("Export", variant="primary")
         exported = gr.HTML()
         download = gr.DownloadButton("Download the checked zip", visible=False)
-        known = [self._project, self._stamp]
-        source.upload(
-            self.import_coco, [self._project, source, self._stamp], [imported, self._stamp]
-        )
-        propose.click(self.propose_all, known, [imported, self._stamp])
-        export.click(self.export, [self._project, proposals, pictures], [exported, download])
+        inputs = [self._project, proposals, pictures]
+        export.click(self.export, inputs, [exported, download], js=SEND_FIRST)
+        for change in self._changes:  # what was exported may be out of date
+            change(self.forget, None, [exported, download], show_progress="hidden")
 
     @shown
-    def show(self, project_id: int) -> tuple[str, str]:
-        """The images and categories of a project."""
+    def show(self, project_id: int | None) -> tuple[str, str, gr.Dropdown]:
+        """The images and categories of a project; nothing while the page is opening."""
+        if project_id is None:
+            return "", "", gr.Dropdown()
         store = self._house.store
+        categories = store.list_categories(project_id)
         return (
             images_table(store.list_images(project_id)),
-            categories_table(store.list_categories(project_id)),
+            categories_table(categories),
+            gr.Dropdown(choices=[(c.name, c.id) for c in categories], value=None),
         )
 
-    @shown_steps
+    @shown
     def add_files(
-        self, project_id: int, paths: list[str] | None, stamp: int, progress: gr.Progress = PROGRESS
-    ) -> Iterator[tuple[str, int, None]]:
-        """Take an upload in, telling how far it is; the drop zone is empty again after."""
+        self, project_id: int, paths: list[str] | None, progress: gr.Progress = PROGRESS
+    ) -> tuple[str, float, None]:
+        """Take an upload in; the drop zone is empty again after."""
         steps = self._house.library.add_files(project_id, [Path(path) for path in paths or []])
-        yield *_finish(steps, stamp, progress), None
+        return *_go_through(steps, progress), None
 
-    @shown_steps
-    def add_samples(
-        self, project_id: int, stamp: int, progress: gr.Progress = PROGRESS
-    ) -> Iterator[tuple[str, int]]:
+    @shown
+    def add_samples(self, project_id: int, progress: gr.Progress = PROGRESS) -> Told:
         """Add the sample photos."""
-        yield _finish(self._house.library.add_samples(project_id), stamp, progress)
+        return _go_through(self._house.library.add_samples(project_id), progress)
 
-    @shown_steps
-    def propose_all(
-        self, project_id: int, stamp: int, progress: gr.Progress = PROGRESS
-    ) -> Iterator[tuple[str, int]]:
+    @shown
+    def propose_all(self, project_id: int, progress: gr.Progress = PROGRESS) -> Told:
         """Propose masks for imported boxes."""
         steps = self._house.library.propose_all(project_id, LOCAL_PERSON)
         lines = [step.line for step in progress.tqdm(steps, unit="image") if step.line]
         title = "Proposed" if lines else "Every box has a mask already"
-        yield report(title, lines, good=True), stamp + 1
+        return report(title, lines, good=True), new_stamp()
 
     @shown
     def create(self, name: str) -> tuple[gr.Dropdown, str]:
@@ -146,21 +156,35 @@ class LibraryPage:
         return project_choices(self._house, created.id), ""
 
     @shown
-    def add_category(self, project_id: int, name: str, stamp: int) -> tuple[str, int]:
-        """Add a category to the project."""
-        self._house.store.add_category(project_id, name)
-        return "", stamp + 1
+    def rename(self, project_id: int, name: str) -> tuple[gr.Dropdown, str]:
+        """Give the open project another name."""
+        self._house.store.rename_project(project_id, name)
+        return project_choices(self._house, project_id), ""
 
     @shown
-    def import_coco(self, project_id: int, path: str | None, stamp: int) -> tuple[str, int]:
+    def add_category(self, project_id: int, name: str) -> Told:
+        """Add a category to the project."""
+        self._house.store.add_category(project_id, name)
+        return "", new_stamp()
+
+    @shown
+    def rename_category(self, category_id: int | None, name: str) -> Told:
+        """Give a category another name; its masks keep it."""
+        if category_id is None:
+            raise gr.Error("Choose the category to rename first.")
+        self._house.store.rename_category(category_id, name)
+        return "", new_stamp()
+
+    @shown
+    def import_coco(self, project_id: int, path: str | None) -> Told:
         """Import a COCO file: all of it, or nothing."""
         if path is None:
-            return "", stamp
+            return "", new_stamp()
         try:
             done = self._house.library.import_file(project_id, Path(path), LOCAL_PERSON)
         except BadDataset as error:
-            return report("Nothing was imported", error.problems, good=False), stamp
-        return report(*describe_import(done), good=not done.unmatched), stamp + 1
+            return report("Nothing was imported", error.problems, good=False), new_stamp()
+        return report(*describe_import(done), good=not done.unmatched), new_stamp()
 
     @shown
     def export(
@@ -170,14 +194,17 @@ class LibraryPage:
         done = self._house.library.export(
             project_id, include_proposals=proposals, include_images=pictures
         )
-        return report(*describe_export(done), good=True), gr.DownloadButton(
-            value=str(done.path), visible=True
-        )
+        button = gr.DownloadButton(value=str(done.path), visible=True)
+        return report(*describe_export(done), good=True), button
+
+    def forget(self) -> tuple[str, gr.DownloadButton]:
+        """Take back an export's report and its download."""
+        return "", gr.DownloadButton(visible=False)
 
 
-def _finish(steps: Iterator[Step], stamp: int, progress: gr.Progress) -> tuple[str, int]:
-    """Go through an intake and report it."""
+def _go_through(steps: Iterator[Step], progress: gr.Progress) -> Told:
+    """Carry an intake out and report it."""
     taken = list(progress.tqdm(steps, unit="image"))
     added = sum(step.added for step in taken)
     lines = [step.line for step in taken if step.line]
-    return report(f"{added} of {len(taken)} images added", lines, good=not lines), stamp + 1
+    return report(f"{added} of {len(taken)} images added", lines, good=not lines), new_stamp()

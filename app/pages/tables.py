@@ -119,9 +119,13 @@ def outcome(job: Job | None) -> str:
     if job.state is JobState.FAILED:
         return report("Failed. The model in use did not change.", [job.error], good=False)
     result = job.result
-    promoted = bool(result["promoted"])
-    title = "Promoted: the new weights are in use" if promoted else "Refused: the old weights stay"
-    return report(title, [str(result["reason"])], good=promoted) + _comparison(result)
+    title = "Refused: the old weights stay"
+    if result["promoted"]:
+        title = "Promoted: the new weights are in use"
+        if not result["in_use"]:
+            title = "Passed, but not in use"
+    verdict = report(title, [str(result["reason"])], good=bool(result["promoted"]))
+    return verdict + _comparison(result)
 
 
 def _comparison(result: Mapping[str, Any]) -> str:

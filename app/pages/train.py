@@ -7,7 +7,7 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from app.learning import MIN_IMAGES, MIN_MASKS, REVIEWED
-from app.pages.house import House, shown
+from app.pages.house import SEND_FIRST, House, new_stamp, shown
 from app.pages.tables import models_table, note, outcome, progress_bar
 from app.records import JobState, ModelState
 
@@ -35,7 +35,7 @@ class TrainPage:
         Args:
             house: what the page may call.
             project: the chosen project, shared by all pages.
-            stamp: counts changes of the project; the canvas follows it.
+            stamp: changes with the project; the canvas follows it.
             tab: the page is read anew whenever it is opened.
         """
         self._house = house
@@ -56,14 +56,16 @@ class TrainPage:
         seen = gr.State("")
         for change in (project.change, stamp.change, tab.select):
             change(self.show, project, view, show_progress="hidden")
-        start.click(self.start, project, view)
+        start.click(self.start, project, view, js=SEND_FIRST)
         stop.click(self.stop, project, view)
-        use.click(self.use, [project, choice, stamp], stamp)
-        watch.tick(self.look, [project, seen, stamp], [seen, stamp, *view], show_progress="hidden")
+        use.click(self.use, [project, choice], stamp)
+        watch.tick(self.look, [project, seen], [seen, stamp, *view], show_progress="hidden")
 
     @shown
-    def show(self, project_id: int) -> View:
-        """Everything on the page, from the database."""
+    def show(self, project_id: int | None) -> View | list[Any]:
+        """Everything on the page, from the database; nothing while the page is opening."""
+        if project_id is None:
+            return [gr.skip()] * PARTS
         store = self._house.store
         job = next(iter(store.list_jobs(project_id)), None)
         models = store.list_models(project_id)
@@ -84,13 +86,13 @@ class TrainPage:
         )
 
     @shown
-    def start(self, project_id: int) -> View:
+    def start(self, project_id: int) -> View | list[Any]:
         """Begin a fine-tune."""
         self._house.jobs.start(project_id)
         return self.show(project_id)
 
     @shown
-    def stop(self, project_id: int) -> View:
+    def stop(self, project_id: int) -> View | list[Any]:
         """End the running one."""
         for job in self._house.store.list_jobs(project_id):
             if job.state in (JobState.QUEUED, JobState.RUNNING):
@@ -98,22 +100,20 @@ class TrainPage:
         return self.show(project_id)
 
     @shown
-    def use(self, project_id: int, model_id: int, stamp: int) -> int:
+    def use(self, project_id: int, model_id: int) -> float:
         """Let another model propose from now on."""
         self._house.store.use_model(project_id, model_id)
-        return stamp + 1
+        return new_stamp()
 
     @shown
-    def look(self, project_id: int | None, seen: str, stamp: int) -> tuple[Any, ...]:
+    def look(self, project_id: int, seen: str) -> tuple[Any, ...]:
         """Follow the newest job; nothing is sent while nothing changed."""
-        if project_id is None:  # the page is still opening
-            return seen, stamp, *([gr.skip()] * PARTS)
         job = next(iter(self._house.store.list_jobs(project_id)), None)
         now = "" if job is None else f"{job.id} {job.state} {job.progress}"
         if now == seen:
-            return seen, stamp, *([gr.skip()] * PARTS)
+            return seen, gr.skip(), *([gr.skip()] * PARTS)
         done = job is not None and job.state is JobState.DONE
-        return now, stamp + done, *self.show(project_id)
+        return now, new_stamp() if done else gr.skip(), *self.show(project_id)
 
     def _readiness(self, project_id: int) -> str:
         counts = [

@@ -62,7 +62,8 @@ class Models(Database):
 
         Args:
             model: the checkpoint; its project_id must be set.
-            use: whether it passed: promoted and used; otherwise kept as rejected.
+            use: whether it passed: promoted, and used if its parent still is the model in use;
+                otherwise kept as rejected.
             now: the time.
 
         Raises:
@@ -75,7 +76,8 @@ class Models(Database):
         state = ModelState.PROMOTED if use else ModelState.REJECTED
         with self._write() as connection:
             row = _add(connection, model, state, now)
-            if use:
+            project = fetch(connection, schema.project, model.project_id)
+            if use and project.model_id == model.parent_id:
                 _use(connection, model.project_id, row)
             return row_to_model(row)
 
