@@ -276,3 +276,9 @@ def test_polygons_that_enclose_nothing_are_refused(polygons: list[list[float]]) 
 def test_a_crop_that_leaves_the_image_is_a_callers_mistake() -> None:
     with pytest.raises(ValueError, match="leaves the"):
         encode(np.ones((3, 3), np.bool_), x0=6, height=9, width=8)
+
+
+def test_runs_whose_sum_would_wrap_around_are_refused() -> None:
+    # Each number is the difference from the one two before: 30 bits a step pass 2**63 in time.
+    with pytest.raises(BadMask, match="must sum to"):
+        RLE.from_coco({"size": [16384, 16384], "counts": "ooooo?" * 400_000})

@@ -209,7 +209,23 @@ def turn_image(dataset: coco.Dataset) -> coco.Dataset:
     return replace(dataset, images=[replace(first, width=HEIGHT, height=WIDTH), *rest])
 
 
-@pytest.mark.parametrize("spoil", [lose_one, double_one, swap_masks, make_crowd, turn_image])
+def change_image(dataset: coco.Dataset) -> coco.Dataset:
+    first, second = dataset.annotations
+    other = next(image.id for image in dataset.images if image.id != first.image_id)
+    return replace(dataset, annotations=[replace(first, image_id=other), second])
+
+
+def change_category(dataset: coco.Dataset) -> coco.Dataset:
+    first, second = dataset.annotations
+    return replace(dataset, annotations=[replace(first, category_id=77), second])
+
+
+SPOILERS = [
+    *(lose_one, double_one, swap_masks, make_crowd, turn_image, change_image, change_category),
+]
+
+
+@pytest.mark.parametrize("spoil", SPOILERS)
 def test_an_export_that_differs_from_the_store_is_not_handed_out(
     store: Store,
     settings: Settings,

@@ -66,6 +66,19 @@ def test_publishing_weights_that_passed_uses_them(store: Store, project: Project
     assert store.get_project(project.id) == project
 
 
+def test_weights_that_passed_a_model_no_longer_in_use_wait_to_be_chosen(
+    store: Store, project: Project
+) -> None:
+    parent = NewModel("parent", "p" * 64, {}, project.id, parent_id=project.model_id)
+    used = store.publish(parent, use=True, now=NOW)
+    store.use_model(project.id, project.model_id)  # rolled back while the child was trained
+    child = NewModel("child", "c" * 64, {}, project.id, parent_id=used.id)
+    made = store.publish(child, use=True, now=NOW)
+    assert made.state is ModelState.PROMOTED
+    assert store.get_project(project.id) == project
+    assert store.use_model(project.id, made.id).model_id == made.id
+
+
 def test_weights_that_did_not_pass_are_kept_but_cannot_be_used(
     store: Store, project: Project
 ) -> None:

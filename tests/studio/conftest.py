@@ -1,0 +1,139 @@
+"""A whole studio but for its pages: three photos, two categories, and a tiny network."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from app.api import Api, install
+from app.auth import Sessions
+from app.images import Intake
+from app.library import Library
+from app.records import Category, Draft, Image, Instance, Project, State
+from app.settings import Settings
+from app.store import Store
+from app.workflow import Workflow
+from mal_core import checkpoint
+from mal_core.config import ModelConfig
+from mal_core.masks import RLE, encode
+from mal_core.model import MAL
+
+NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
+PHOTOS = Path(skimage.data.__file__).parent
+HOST = "127.0.0.1:7860"
+TINY = ModelConfig(dim=16, depth=2, heads=1, crop_size=64, registers=1)
+
+
+@dataclass(frozen=True)
+class Studio:
+    """The parts under test, and what is in their data folder."""
+
+    settings: Settings
+    store: Store
+    workflow: Workflow
+    sessions: Sessions
+    project: Project
+    categories: list[Category]
+    images: list[Image]
+
+    def add(
+        self, image: int = 0, state: State = State.PROPOSED, *, masked: bool = True
+    ) -> Instance:
+        """Store an instance on the image with this index."""
+        draft = self.draft(image, state, masked=masked)
+        return self.store.add_instance(self.images[image].id, draft, "Ada", "box", NOW)
+
+    def draft(self, image: int = 0, state: State = State.PROPOSED, *, masked: bool = True) -> Draft:
+        rle = blob(self.images[image]) if masked else None
+        return Draft(state, self.categories[0].id, (10.0, 20.0, 60.0, 90.0), rle)
+
+    def library(self) -> tuple[Library, Intake]:
+        """The use cases around the canvas; the caller closes the intake."""
+        intake = Intake(self.settings)
+        return Library(self.settings, self.store, intake, self.workflow), intake
+
+
+def blob(image: Image, x0: int = 12, y0: int = 25, size: int = 40) -> RLE:
+    """A mask of one filled square."""
+    square = np.ones((size, size), np.bool_)
+    return encode(square, x0=x0, y0=y0, height=image.height, width=image.width)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a network that answers nonsense at once."""
+    return make_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors", seed=0)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Path:
+    """A data folder with three photos in it, never changed."""
+    folder = tmp_path_factory.mktemp("prepared")
+    studio = open_studio(Settings(data_dir=folder, weights=tiny_weights, device="cpu", threads=1))
+    library, intake = studio.library()
+    with intake:
+        project = library.add_project("Photos", ["thing", "cat"])
+        for _ in library.add_files(
+            project.id, [PHOTOS / name for name in ("coffee.png", "chelsea.png", "rocket.jpg")]
+        ):
+            pass
+    studio.store.close()
+    return folder
+
+
+@pytest.fixture
+def studio(prepared: Path, tiny_weights: Path, tmp_path: Path) -> Iterator[Studio]:
+    """A studio on a copy of the prepared folder."""
+    folder = tmp_path / "data"
+    shutil.copytree(prepared, folder)
+    settings = Settings(data_dir=folder, weights=tiny_weights, device="cpu", threads=1)
+    opened = open_studio(settings)
+    yield opened
+    opened.store.close()
+
+
+@pytest.fixture
+def api(studio: Studio) -> Api:
+    return Api(studio.workflow, studio.sessions)
+
+
+@pytest.fixture
+def client(studio: Studio, api: Api) -> Iterator[TestClient]:
+    """A page of the studio: it knows the host and has a token."""
+    app = FastAPI()
+    install(app, api)
+    with TestClient(app, f"http://{HOST}", raise_server_exceptions=False) as opened:
+        opened.headers["x-mal-session"] = studio.sessions.mint("Ada")
+        yield opened
+
+
+def make_weights(path: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    checkpoint.save(MAL(TINY), path, {})
+    return path
+
+
+def open_studio(settings: Settings) -> Studio:
+    """Open a data folder; its first project, if any, is the one under test."""
+    store = Store(settings.database)
+    workflow = Workflow(settings, store)
+    studio = Studio(settings, store, workflow, Sessions(settings.data_dir / "secret"), *EMPTY)
+    projects = store.list_projects()
+    if not projects:
+        return studio
+    key = projects[0].id
+    images = [summary.image for summary in store.list_images(key)]
+    return replace(
+        studio, project=projects[0], categories=store.list_categories(key), images=images
+    )
+
+
+EMPTY = (Project(0, "", 0, NOW), [], [])
