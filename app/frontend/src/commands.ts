@@ -15,6 +15,7 @@ export interface CommandPorts {
   readonly setPort: (port: Viewport) => void;
   readonly propose: (box: Box) => void;
   readonly repropose: (id: number, box: Box) => void;
+  readonly changeBox: (id: number, box: Box) => void;
   readonly stepImage: (by: 1 | -1) => boolean;
   readonly setCategory: (id: number) => void;
   readonly say: (text: string) => void;
@@ -73,6 +74,9 @@ export class Commands {
       },
       reject: () => {
         this.review("rejected");
+      },
+      repropose: () => {
+        this.repropose();
       },
       delete: () => {
         this.remove();
@@ -164,12 +168,12 @@ export class Commands {
 
   /** Enter: the box at hand, or the selected mask, or a new box where boxes are drawn. */
   private confirm(): void {
-    const { editor, propose, repropose } = this.ports;
+    const { editor, propose, changeBox } = this.ports;
     const { draft, selected } = editor;
     if (draft) {
       editor.setDraft(null);
       if (draft.id === null) propose(draft.box);
-      else repropose(draft.id, draft.box);
+      else changeBox(draft.id, draft.box);
     } else if (selected && selected.state !== "accepted") this.review("accepted");
     else if (editor.tool === "box") this.startBox();
   }
@@ -191,9 +195,26 @@ export class Commands {
       say("Select a mask first.");
       return;
     }
+    if (state === "accepted" && item.rle === null) {
+      this.repropose(); // there is no mask yet that could be accepted
+      return;
+    }
     if (state === "accepted") editor.accept();
     else editor.reject();
     say(`Mask ${item.number} ${state}.`);
+  }
+
+  /** Ask the model for the mask of the selected instance's box, whatever mask there is. */
+  private repropose(): void {
+    const { editor, say, repropose } = this.ports;
+    const item = editor.selected;
+    if (!item) {
+      say("Select a mask first.");
+      return;
+    }
+    const box = editor.draft?.id === item.id ? editor.draft.box : item.box;
+    editor.setDraft(null);
+    repropose(item.id, box);
   }
 
   private remove(): void {

@@ -28,6 +28,7 @@ export interface ImageRef extends Size {
 
 export type EditorEvent =
   | { readonly kind: "edit"; readonly change: Change }
+  | { readonly kind: "stroke"; readonly id: number } // one begins on an instance
   | { readonly kind: "mask"; readonly id: number; readonly rect: Rect | null } // null: all of it
   | { readonly kind: "view" };
 
@@ -69,6 +70,11 @@ export class Editor {
   get selected(): Instance | null {
     const item = this.selectedId === null ? undefined : this.items.get(this.selectedId);
     return item && item.state !== "deleted" ? item : null;
+  }
+
+  /** The version of an instance of the open image; 0 when it is not here. */
+  version(id: number): number {
+    return this.items.get(id)?.version ?? 0;
   }
 
   get isStroking(): boolean {
@@ -134,10 +140,11 @@ export class Editor {
    * Take a model's answer as an act of the person who asked: it can be undone.
    *
    * An answer for an old instance of an image that was left meanwhile leaves no entry, since
-   * what it replaced is not here any more.
+   * what it replaced is not here any more; neither does a new one that is here already.
    */
   propose(annotation: Annotation, isNew: boolean): void {
     const { id, image_id } = annotation;
+    if (isNew && this.items.has(id)) return;
     const isHere = image_id === this.image?.id;
     const old = this.items.get(id);
     const before = isNew || !old ? null : snapshotOf(old);
@@ -218,9 +225,15 @@ export class Editor {
 
   accept(): void {
     const item = this.selected;
-    if (!item || item.state === "accepted") return;
+    if (!item || item.state === "accepted" || item.rle === null) return;
     this.change(item, { state: "accepted" }, "accept");
     this.stepToProposed();
+  }
+
+  /** Give an instance another box and leave its mask alone. */
+  setBox(id: number, box: Box): void {
+    const item = this.items.get(id);
+    if (item && box.join() !== item.box.join()) this.change(item, { box }, "box");
   }
 
   reject(): void {
@@ -257,6 +270,7 @@ export class Editor {
   beginStroke(at: Point, value: 0 | 1): boolean {
     const item = this.selected;
     if (!item || !this.image) return false;
+    this.emit({ kind: "stroke", id: item.id });
     const before = { ...item.crop, data: item.crop.data.slice() };
     this.stroke = { id: item.id, value, before, last: at };
     this.extendStroke(at);

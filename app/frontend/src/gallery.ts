@@ -18,6 +18,10 @@ export interface GalleryPorts {
   onLoaded(loaded: Loaded): void;
   onEmpty(): void;
   onFailed(error: unknown): void;
+  /** The open project was read again, and the open image is still the same. */
+  onRefreshed(): void;
+  /** The open project could not be read again; all stays as it is. */
+  onNotRefreshed(error: unknown): void;
 }
 
 export class Gallery {
@@ -26,6 +30,8 @@ export class Gallery {
   readonly images: Images;
   private readonly counts = new Map<number, Counts>(); // where they differ from the project's
   private ticket = 0;
+  private projectId: number | null = null; // of the project that is open or being opened
+  private entering = Promise.resolve();
   private hasFailed = false;
 
   constructor(
@@ -35,9 +41,16 @@ export class Gallery {
     this.images = new Images(transport);
   }
 
-  /** Open a project at an image, or at its first. */
-  async openProject(projectId: number, imageId?: number): Promise<void> {
-    await this.attempt(async (isCurrent) => {
+  /** Open a project at an image, or at its first; one that is open is only read again. */
+  openProject(projectId: number, imageId?: number): Promise<void> {
+    if (projectId === this.projectId) return this.reopen(projectId, imageId);
+    this.projectId = projectId;
+    this.entering = this.enter(projectId, imageId);
+    return this.entering;
+  }
+
+  private enter(projectId: number, imageId?: number): Promise<void> {
+    return this.attempt(async (isCurrent) => {
       this.project = null;
       this.counts.clear();
       this.images.clear();
@@ -48,6 +61,41 @@ export class Gallery {
       if (first) await this.choose(first, isCurrent);
       else this.ports.onEmpty();
     });
+  }
+
+  /** Once the project is here, read it again, and open an image only if one is asked for. */
+  private async reopen(projectId: number, imageId?: number): Promise<void> {
+    await this.entering;
+    if (projectId !== this.projectId) return;
+    if (!this.project) {
+      this.projectId = null; // the first try failed
+      await this.openProject(projectId, imageId);
+      return;
+    }
+    if (imageId !== undefined) await this.open(imageId);
+    await this.refresh(projectId);
+  }
+
+  /** Read the project again, until nothing of it changed here meanwhile. */
+  private async refresh(projectId: number): Promise<void> {
+    const known = this.project;
+    if (known?.id !== projectId) return;
+    try {
+      const fresh = await this.transport.project(projectId);
+      if (this.project !== known) await this.refresh(projectId);
+      else await this.renew(known, fresh);
+    } catch (error) {
+      if (projectId === this.projectId) this.ports.onNotRefreshed(error);
+    }
+  }
+
+  private async renew(known: Project, fresh: Project): Promise<void> {
+    this.counts.clear();
+    this.info = fresh.images.find(({ id }) => id === this.info?.id) ?? this.info;
+    this.adopt(fresh);
+    const first = fresh.images.at(0);
+    if (known.images.length === 0 && first) await this.open(first.id);
+    else this.ports.onRefreshed();
   }
 
   /** Open an image of the project; the present one is left alone when it is asked for again. */
@@ -71,6 +119,8 @@ export class Gallery {
   /** Forget everything under way. */
   stop(): void {
     this.ticket += 1;
+    this.project = null;
+    this.projectId = null;
     this.images.clear();
   }
 

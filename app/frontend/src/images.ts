@@ -8,13 +8,14 @@ export interface Loaded {
   readonly info: ImageInfo;
   readonly bitmap: ImageBitmap;
   readonly annotations: readonly Annotation[];
-  readonly isAhead: boolean;
+  readonly isAhead: boolean; // or changed since they were asked for
 }
 
 const KEPT = 3; // decoded images in memory: the one shown and its neighbours
 
 export class Images {
   private readonly bitmaps = new Map<number, Promise<ImageBitmap>>(); // least recently used first
+  private outdated = 0; // how often anything was
   private readonly ahead = new Map<number, Promise<readonly Annotation[]>>();
 
   constructor(private readonly transport: Transport) {}
@@ -22,11 +23,13 @@ export class Images {
   async load(info: ImageInfo): Promise<Loaded> {
     const early = this.ahead.get(info.id);
     this.ahead.delete(info.id);
+    const { outdated } = this;
     const [bitmap, annotations] = await Promise.all([
       this.bitmap(info),
       early ?? this.transport.annotations(info.id),
     ]);
-    return { info, bitmap, annotations, isAhead: early !== undefined };
+    const isAhead = early !== undefined || outdated !== this.outdated;
+    return { info, bitmap, annotations, isAhead };
   }
 
   /** Fetch an image that is likely to be opened next; failures show when it is opened. */
@@ -39,6 +42,7 @@ export class Images {
 
   /** Forget annotations fetched ahead, because they have changed since. */
   outdate(imageId: number): void {
+    this.outdated += 1;
     this.ahead.delete(imageId);
   }
 

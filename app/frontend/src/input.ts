@@ -18,7 +18,7 @@ export interface InputPorts {
   readonly setPort: (port: Viewport) => void;
   readonly request: () => void;
   readonly propose: (box: Box) => void;
-  readonly repropose: (id: number, box: Box) => void;
+  readonly changeBox: (id: number, box: Box) => void;
   readonly say: (text: string) => void;
 }
 
@@ -63,6 +63,10 @@ export class Input {
     on("contextmenu", (event) => {
       event.preventDefault();
     });
+    const letGo = (): void => {
+      this.isSpaceDown = false; // its release goes to another window
+    };
+    window.addEventListener("blur", letGo, { signal: this.listening.signal });
   }
 
   stop(): void {
@@ -209,7 +213,7 @@ export class Input {
     editor.setDraft(null);
     if (!draft || !isLargeEnough(draft.box)) return;
     if (draft.id === null) this.ports.propose(draft.box);
-    else this.ports.repropose(draft.id, draft.box);
+    else this.ports.changeBox(draft.id, draft.box);
   }
 
   private pick(point: Point): void {

@@ -19,6 +19,7 @@ export type Action =
   | "accept"
   | "reject"
   | "next.proposed"
+  | "repropose"
   | "delete"
   | "select.next"
   | "select.previous"
@@ -53,8 +54,9 @@ export const KEY_ROWS: readonly KeyRow[] = [
   row("Tools", "tool.pan", "Pan", "H"),
   row("Tools", "brush.smaller", "Smaller brush", "["),
   row("Tools", "brush.larger", "Larger brush", "]"),
-  row("Masks", "confirm", "Accept", "Enter"),
+  row("Masks", "confirm", "Accept, or propose a mask", "Enter"),
   row("Masks", "cancel", "Cancel, or else reject", "Escape"),
+  row("Masks", "repropose", "Propose the mask anew", "R"),
   row("Masks", "delete", "Delete", "Delete", "Backspace"),
   row("Masks", "undo", "Undo", "Ctrl+Z"),
   row("Masks", "redo", "Redo", "Ctrl+Shift+Z", "Ctrl+Y"),

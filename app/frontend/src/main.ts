@@ -8,8 +8,15 @@ import css from "./styles.css?inline";
 export interface Studio {
   /** Show an image of the project. */
   open(imageId: number): Promise<void>;
-  /** Show another project, or the same one afresh, at an image or at its first. */
+  /**
+   * Show another project, at an image or at its first.
+   *
+   * The project that is open is only read again: what others changed shows up, and the person's
+   * image, view, selection and strokes stay.
+   */
   setProject(projectId: number, imageId?: number): Promise<void>;
+  /** Resolve when everything is saved; not as long as the server refuses a save. */
+  drained(): Promise<void>;
   /** A copy of what is on screen, for tests. */
   state(): CanvasState;
   /** Take the canvas down; saves that wait are still sent. */

@@ -138,6 +138,7 @@ export function spoken(item: Instance, view: View): string {
   const parts = [`Mask ${item.number}`, categoryOf(view, item.category_id)?.name ?? "no category"];
   if (item.score !== null) parts.push(percent(item.score));
   parts.push(item.state);
+  if (item.rle === null) parts.push("no mask yet");
   if (item.flagged) parts.push("flagged");
   return parts.join(", ");
 }
@@ -260,8 +261,14 @@ class Review {
     setText(this.text, item ? spoken(item, view) : isEmpty ? "" : "Select a mask to review it.");
     this.text.hidden = this.text.textContent === "";
     const [accept, reject, remove] = this.buttons;
+    label(accept, item?.rle === null ? "Propose mask" : "Accept");
     accept.disabled = !item || item.state === "accepted";
     reject.disabled = !item || item.state === "rejected";
     remove.disabled = !item;
   }
+}
+
+function label(button: HTMLButtonElement, text: string): void {
+  setText(button.lastElementChild as Element, text);
+  setAttribute(button, "title", `${text} (Enter)`);
 }

@@ -6,7 +6,7 @@
  */
 
 import type { SaveQueue } from "./saves";
-import { ApiError, isAbort, type Proposal } from "./transport";
+import { ApiError, isAbort, NetworkError, type Proposal } from "./transport";
 import type { Annotation, Box, ProposeRequest } from "./types";
 
 /** A box whose mask is on its way. */
@@ -36,10 +36,13 @@ export interface Timing {
 
 interface Running extends Placeholder {
   readonly abort: AbortController;
+  wasSent: boolean;
 }
 
 const BUSY_RETRIES = 3;
 const BUSY_WAIT = 1; // seconds, where the server does not say
+const LOST_RETRIES = 3;
+const LOST_WAIT = 0.5; // seconds; doubles with each failure
 
 export class Proposals {
   made = 0;
@@ -58,10 +61,14 @@ export class Proposals {
     return this.running.size;
   }
 
+  isRunning(instanceId: number): boolean {
+    return [...this.running.values()].some((one) => one.instance_id === instanceId);
+  }
+
   /** Ask for a mask; with an instance_id, in place of that instance's present one. */
   async propose(placeholder: Placeholder): Promise<void> {
     if (placeholder.instance_id !== null) this.giveUp(placeholder.instance_id);
-    const running = { ...placeholder, abort: new AbortController() };
+    const running = { ...placeholder, abort: new AbortController(), wasSent: false };
     this.running.set(running.key, running);
     this.ports.onProgress();
     try {
@@ -79,7 +86,7 @@ export class Proposals {
     for (const running of this.running.values()) {
       if (running.instance_id !== instanceId) continue;
       this.running.delete(running.key);
-      this.saves.doubt(instanceId);
+      if (running.wasSent) this.saves.doubt(instanceId);
       running.abort.abort();
       this.ports.onProgress();
     }
@@ -96,27 +103,39 @@ export class Proposals {
     const answer = await this.send(running);
     if (answer === null || running.abort.signal.aborted) return;
     this.made += 1;
-    this.saves.learn(answer.annotation.id, answer.annotation.version);
+    this.saves.replace(answer.annotation.id, answer.annotation.version);
     this.running.delete(running.key);
     const timing = { request_ms: this.ports.now() - start, server: answer.timing };
     this.ports.onAnswer(answer.annotation, timing, running);
   }
 
-  /** Send until the server has time for it; null when somebody else was first. */
+  /**
+   * Send until the server has time for it and its answer arrives; null when somebody was first.
+   *
+   * A repeated request keeps its request_id, so that the server does not make a second instance.
+   */
   private async send(running: Running): Promise<Proposal | null> {
     for (let attempt = 0; ; attempt++) {
       running.abort.signal.throwIfAborted();
+      running.wasSent = true;
       try {
         return await this.ports.send(this.request(running), running.abort.signal);
       } catch (error) {
-        if (!(error instanceof ApiError)) throw error;
-        if (error.status === 409 && error.current) {
-          if (!this.catchUp(error.current)) return null;
-        } else if (error.status === 429 && attempt < BUSY_RETRIES) {
-          await this.ports.wait(error.retryAfter ?? BUSY_WAIT);
-        } else throw error;
+        const current = error instanceof ApiError && error.status === 409 ? error.current : null;
+        if (current && !this.catchUp(current)) return null;
+        if (!current) await this.pause(running, error, attempt);
       }
     }
+  }
+
+  /** Wait before the next attempt; throws the error when there is to be none. */
+  private async pause({ instance_id }: Running, error: unknown, attempt: number): Promise<void> {
+    if (error instanceof ApiError && error.status === 429 && attempt < BUSY_RETRIES) {
+      await this.ports.wait(error.retryAfter ?? BUSY_WAIT);
+    } else if (error instanceof NetworkError && attempt < LOST_RETRIES) {
+      if (instance_id !== null) this.saves.doubt(instance_id);
+      await this.ports.wait(LOST_WAIT * 2 ** attempt);
+    } else throw error;
   }
 
   /** After a 409: true when our own aborted request was what came first, so that we go on. */

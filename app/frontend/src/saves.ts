@@ -20,8 +20,7 @@ export interface SavePorts {
   send(change: Change, version: number): Promise<Annotation>;
   classify(error: unknown): Failure;
   wait(seconds: number): Promise<void>;
-  /** A save was acknowledged; `isLast` when nothing newer of the instance waits. */
-  onSaved(annotation: Annotation, change: Change, isLast: boolean): void;
+  onSaved(annotation: Annotation, change: Change): void;
   onConflict(change: Change, current: Annotation | null, kept: number | null): void;
   onRefused(change: Change, error: unknown): void;
   onProgress(): void;
@@ -46,6 +45,7 @@ export class SaveQueue {
   retried = 0;
   conflicts = 0;
   private readonly lanes = new Map<number, Lane>();
+  private readonly drainers: (() => void)[] = [];
 
   constructor(private readonly ports: SavePorts) {}
 
@@ -53,6 +53,23 @@ export class SaveQueue {
   learn(id: number, version: number): void {
     const lane = this.lane(id);
     lane.version = Math.max(lane.version, version);
+  }
+
+  /** The person sees this version now, perhaps an old one: what they do next builds on it. */
+  show(id: number, version: number): void {
+    if (this.waiting(id)) this.learn(id, version);
+    else this.lane(id).version = version;
+  }
+
+  /** A proposal of ours took the place of what was: it settles the doubt, and a refused save. */
+  replace(id: number, version: number): void {
+    const lane = this.lane(id);
+    this.learn(id, version);
+    lane.isDoubtful = false;
+    if (!lane.isRefused) return;
+    lane.isRefused = false;
+    lane.next = null;
+    this.progress();
   }
 
   version(id: number): number {
@@ -84,16 +101,17 @@ export class SaveQueue {
     return lane?.next ?? lane?.sending ?? null;
   }
 
-  /** Resolve when everything of an instance is acknowledged. */
+  /** Resolve when everything of an instance is answered: acknowledged, or refused. */
   settled(id: number): Promise<void> {
     const lane = this.lane(id);
-    if (!lane.sending && !lane.next) return Promise.resolve();
+    if (lane.isRefused || (!lane.sending && !lane.next)) return Promise.resolve();
     return new Promise((resolve) => lane.waiters.push(resolve));
   }
 
-  /** Resolve when everything pushed so far is acknowledged. */
-  async drained(): Promise<void> {
-    await Promise.all([...this.lanes.keys()].map((id) => this.settled(id)));
+  /** Resolve when nothing waits to be acknowledged; a refused save waits for the person. */
+  drained(): Promise<void> {
+    if (this.pending === 0) return Promise.resolve();
+    return new Promise((resolve) => this.drainers.push(resolve));
   }
 
   /** Number of changes that are not acknowledged. */
@@ -119,7 +137,7 @@ export class SaveQueue {
   private start(lane: Lane): void {
     lane.isRefused = false;
     if (!lane.sending) void this.run(lane);
-    this.ports.onProgress();
+    this.progress();
   }
 
   private async run(lane: Lane): Promise<void> {
@@ -127,7 +145,7 @@ export class SaveQueue {
       const change = lane.next;
       lane.sending = change;
       lane.next = null;
-      this.ports.onProgress();
+      this.progress();
       try {
         const annotation = await this.ports.send(change, lane.version);
         this.acknowledged(lane, change, annotation);
@@ -135,7 +153,12 @@ export class SaveQueue {
         await this.failed(lane, change, error);
       }
     }
-    if (!lane.next) for (const resolve of lane.waiters.splice(0)) resolve();
+    for (const resolve of lane.waiters.splice(0)) resolve();
+    this.progress();
+  }
+
+  private progress(): void {
+    if (this.pending === 0) for (const resolve of this.drainers.splice(0)) resolve();
     this.ports.onProgress();
   }
 
@@ -146,7 +169,7 @@ export class SaveQueue {
     lane.isDoubtful = false;
     lane.version = Math.max(lane.version, annotation.version);
     this.sent += 1;
-    this.ports.onSaved(annotation, change, lane.next === null);
+    this.ports.onSaved(annotation, change);
   }
 
   private async failed(lane: Lane, change: Change, error: unknown): Promise<void> {
@@ -161,7 +184,7 @@ export class SaveQueue {
     lane.retries += 1;
     lane.unanswered = change;
     this.retried += 1;
-    this.ports.onProgress();
+    this.progress();
     await this.ports.wait(asked ?? backoff);
     lane.sending = null;
     lane.next ??= change;

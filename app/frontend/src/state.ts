@@ -42,7 +42,8 @@ export interface CanvasState {
 }
 
 export function stateOf(studio: Studio): CanvasState {
-  const { editor, saves, proposals, scene, shell, project } = studio;
+  const { editor, scene, shell, project } = studio;
+  const { saves, proposals } = studio.sync;
   return structuredClone({
     project_id: project?.id ?? null,
     image_id: editor.image?.id ?? null,

@@ -35,11 +35,12 @@ export class Strip {
   update(view: View): void {
     const images = view.project?.images ?? [];
     const order = images.map(({ id }) => id).join();
-    if (order !== this.order) this.rebuild(images);
+    const isOther = order !== this.order;
+    if (isOther) this.rebuild(images);
     this.order = order;
     for (const info of images) this.fill(info, view);
     const current = view.info?.id ?? null;
-    if (current !== this.current) this.reveal(current);
+    if (isOther || current !== this.current) this.reveal(current);
     this.current = current;
   }
 

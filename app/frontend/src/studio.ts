@@ -7,13 +7,13 @@ import type { Loaded } from "./images";
 import { Input } from "./input";
 import type { Action } from "./keys";
 import { spoken } from "./panel";
-import { type Placeholder, Proposals, type Timing } from "./proposals";
+import type { Placeholder, Timing } from "./proposals";
 import type { Renderer } from "./renderer";
-import { SaveQueue } from "./saves";
 import { Shell } from "./shell";
 import { type CanvasState, stateOf } from "./state";
-import { classify, textOf, Transport } from "./transport";
-import type { Annotation, Box, Change, Counts, ImageInfo, Project } from "./types";
+import { Sync } from "./sync";
+import { textOf, Transport } from "./transport";
+import type { Annotation, Counts, ImageInfo, Project } from "./types";
 import type { Orders, View } from "./view";
 import { fit, resized, type Viewport } from "./viewport";
 
@@ -34,8 +34,7 @@ export class Studio implements View, Orders {
   readonly editor = new Editor((event) => {
     this.onEditor(event);
   });
-  readonly saves: SaveQueue;
-  readonly proposals: Proposals;
+  readonly sync: Sync;
   readonly shell: Shell;
   private readonly transport: Transport;
   private readonly gallery: Gallery;
@@ -44,7 +43,6 @@ export class Studio implements View, Orders {
   private readonly unloading = new AbortController(); // ends the warning about unsaved work
   private loadFailure = ""; // its message goes away with the next try
   private isStale = false; // the parts around the canvas wait for a frame
-  private requests = 0;
 
   constructor(
     private readonly root: HTMLElement,
@@ -52,8 +50,7 @@ export class Studio implements View, Orders {
   ) {
     this.transport = new Transport(options.base ?? "", options.token);
     this.gallery = this.makeGallery();
-    this.saves = this.makeSaves();
-    this.proposals = this.makeProposals();
+    this.sync = this.makeSync();
     this.shell = new Shell(root, this.editor, this, () => {
       this.onResize();
     });
@@ -78,7 +75,7 @@ export class Studio implements View, Orders {
 
   // -- what the host may call -----------------------------------------------------------------------
 
-  /** Show another project from its first image, or from the one given. */
+  /** Show another project from its first image, or from the one given; the same one goes on. */
   setProject(projectId: number, imageId?: number): Promise<void> {
     return this.gallery.openProject(projectId, imageId);
   }
@@ -86,6 +83,11 @@ export class Studio implements View, Orders {
   /** Show an image of the project; an older call that is still loading is forgotten. */
   open(imageId: number): Promise<void> {
     return this.gallery.open(imageId);
+  }
+
+  /** Resolve when everything is saved. */
+  drained(): Promise<void> {
+    return this.sync.saves.drained();
   }
 
   state(): CanvasState {
@@ -96,9 +98,9 @@ export class Studio implements View, Orders {
   destroy(): void {
     this.gallery.stop();
     this.input.stop();
-    this.proposals.stop();
+    this.sync.proposals.stop();
     this.shell.stop();
-    void this.saves.drained().then(() => {
+    void this.drained().then(() => {
       this.unloading.abort();
     });
   }
@@ -146,7 +148,7 @@ export class Studio implements View, Orders {
   }
 
   retry(): void {
-    this.saves.retryRefused();
+    this.sync.saves.retryRefused();
   }
 
   countsOf(info: ImageInfo): Counts {
@@ -172,6 +174,12 @@ export class Studio implements View, Orders {
         this.shell.messages.add(this.loadFailure);
         this.shell.showNotice("This could not be loaded. Choose an image below to try again.");
       },
+      onRefreshed: () => {
+        if (this.editor.image) void this.sync.refresh(this.editor.image.id);
+      },
+      onNotRefreshed: (error) => {
+        this.shell.messages.add(`Not up to date: ${textOf(error)}`);
+      },
     });
   }
 
@@ -196,119 +204,55 @@ export class Studio implements View, Orders {
   private onLoaded({ info, bitmap, annotations, isAhead }: Loaded): void {
     this.shell.showNotice("");
     this.shell.renderer.reset(bitmap);
-    this.editor.open(info, annotations);
-    for (const { id, version } of annotations) this.saves.learn(id, version);
-    for (const { id } of this.editor.instances) {
-      const change = this.saves.waiting(id);
-      if (change) this.editor.overlay(change);
-    }
+    this.sync.open(info, annotations, isAhead);
     this.scene.size = this.shell.size;
     this.setPort(fit(info, this.scene.size));
     this.shell.focusIfFree();
     this.shell.status.say(info.notice || `${info.file_name} is open.`);
-    if (isAhead) void this.refresh(info.id);
-  }
-
-  /** Take over what others saved since the annotations were fetched. */
-  private async refresh(imageId: number): Promise<void> {
-    const fresh = await this.transport.annotations(imageId).catch(() => []);
-    if (this.editor.image?.id !== imageId) return;
-    for (const one of fresh) {
-      const isNews = one.version > this.saves.version(one.id) && !this.saves.waiting(one.id);
-      if (!isNews || this.editor.strokingId === one.id) continue;
-      this.saves.learn(one.id, one.version);
-      this.editor.receive(one);
-    }
   }
 
   // -- masks --------------------------------------------------------------------------------------
 
-  private propose(box: Box, instance_id: number | null): void {
-    const image_id = this.editor.image?.id;
-    if (image_id === undefined) return;
-    const item = this.editor.instances.find(({ id }) => id === instance_id);
-    const category_id = item?.category_id ?? this.editor.categoryId;
-    if (category_id === 0) {
-      this.shell.messages.add("Add a category first: press + in the panel.", "notice");
-      return;
-    }
-    const key = `${Date.now().toString(36)}-${++this.requests}`;
-    this.shell.status.say("Looking for the mask…");
-    void this.proposals.propose({ key, image_id, box, category_id, instance_id });
-  }
-
-  private makeProposals(): Proposals {
-    const ports = {
-      send: this.transport.propose.bind(this.transport),
+  private makeSync(): Sync {
+    return new Sync(this.editor, this.transport, {
       wait,
       now: () => performance.now(),
-      onAnswer: (made: Annotation, timing: Timing, from: Placeholder) => {
-        void this.onAnswer(made, timing, from);
+      outdate: (imageId) => {
+        this.gallery.images.outdate(imageId);
       },
-      onConflict: (current: Annotation) => {
-        this.editor.receive(current);
-        const text = `Somebody saved mask ${current.number} first. Their version is shown.`;
-        this.shell.messages.add(text, "notice");
+      onAnswer: (made, timing, from, begin) => {
+        void this.onAnswer(made, timing, from, begin);
       },
-      onFailed: (error: unknown) => {
-        this.shell.messages.add(textOf(error));
+      say: (text) => {
+        this.shell.status.say(text);
       },
-      onProgress: this.update.bind(this),
-    };
-    return new Proposals(ports, this.saves);
-  }
-
-  private async onAnswer(made: Annotation, timing: Timing, from: Placeholder): Promise<void> {
-    const start = performance.now();
-    const isNew = from.instance_id === null;
-    this.gallery.images.outdate(made.image_id);
-    this.editor.propose(made, isNew);
-    if (made.image_id !== this.editor.image?.id) {
-      if (isNew) this.gallery.addCount(made.image_id, made.state);
-      return;
-    }
-    this.say(made.id);
-    await this.shell.renderer.painted();
-    const total_ms = timing.request_ms + performance.now() - start;
-    this.lastProposal = { ...timing, total_ms };
-  }
-
-  private makeSaves(): SaveQueue {
-    return new SaveQueue({
-      send: this.transport.save.bind(this.transport),
-      classify,
-      wait,
-      onSaved: (annotation) => {
-        this.editor.acknowledge(annotation);
-      },
-      onConflict: this.onConflict.bind(this),
-      onRefused: (_change, error) => {
-        this.shell.messages.add(`Not saved: ${textOf(error)}`);
+      tell: (text, kind) => {
+        this.shell.messages.add(text, kind);
       },
       onProgress: this.update.bind(this),
     });
   }
 
-  private onConflict(change: Change, current: Annotation | null, kept: number | null): void {
-    const mine = this.editor.instances.find(({ id }) => id === change.id);
-    const number = current?.number ?? mine?.number;
-    const what = number === undefined ? "a mask" : `mask ${number}`;
-    const place = kept === null ? "in the history" : `in the history as revision ${kept}`;
-    const text = `Somebody saved ${what} first. Their version is shown; yours is kept ${place}.`;
-    this.shell.messages.add(text, "notice");
-    this.shell.status.say("Somebody was first.");
-    if (current) this.editor.receive(current);
-    else void this.refresh(change.image_id);
+  private async onAnswer(
+    made: Annotation,
+    timing: Timing,
+    from: Placeholder,
+    begin: number,
+  ): Promise<void> {
+    if (made.image_id !== this.editor.image?.id) {
+      if (from.instance_id === null) this.gallery.addCount(made.image_id, made.state);
+      return;
+    }
+    this.say(made.id);
+    await this.shell.renderer.painted();
+    const total_ms = timing.request_ms + performance.now() - begin;
+    this.lastProposal = { ...timing, total_ms };
   }
 
   private onEditor(event: EditorEvent): void {
     if (event.kind === "mask") this.shell.renderer.touch(event.id, event.rect);
     else if (event.kind === "view") this.update();
-    else {
-      this.proposals.giveUp(event.change.id);
-      this.gallery.images.outdate(event.change.image_id);
-      this.saves.push(event.change);
-    }
+    else this.sync.onEdit(event);
   }
 
   // -- the view -----------------------------------------------------------------------------------
@@ -317,17 +261,18 @@ export class Studio implements View, Orders {
     canvas: HTMLCanvasElement;
     request(): void;
   } {
-    const { shell, scene, editor } = this;
+    const { shell, scene, editor, sync } = this;
     return {
       ...{ canvas: shell.canvas, scene, editor },
       setPort: this.setPort.bind(this),
       request: shell.renderer.request.bind(shell.renderer),
       propose: (box) => {
-        this.propose(box, null);
+        sync.propose(box, null);
       },
       repropose: (id, box) => {
-        this.propose(box, id);
+        sync.propose(box, id);
       },
+      changeBox: sync.changeBox.bind(sync),
       stepImage: this.gallery.step.bind(this.gallery),
       setCategory: this.setCategory.bind(this),
       say: shell.status.say.bind(shell.status),
@@ -344,7 +289,7 @@ export class Studio implements View, Orders {
       this.commands.keyUp(event);
     });
     const warn = (event: BeforeUnloadEvent): void => {
-      if (this.saves.pending > 0) event.preventDefault();
+      if (this.sync.saves.pending > 0) event.preventDefault();
     };
     window.addEventListener("beforeunload", warn, { signal: this.unloading.signal });
   }
@@ -377,13 +322,13 @@ export class Studio implements View, Orders {
   /** Show the present state everywhere, once a frame. */
   private update(): void {
     const image = this.editor.image;
-    this.scene.placeholders = image ? this.proposals.placeholders(image.id) : [];
+    this.scene.placeholders = image ? this.sync.proposals.placeholders(image.id) : [];
     this.shell.renderer.request();
     if (this.isStale) return;
     this.isStale = true;
     requestAnimationFrame(() => {
       this.isStale = false;
-      this.shell.update(this, this.saves);
+      this.shell.update(this, this.sync.saves);
     });
   }
 }

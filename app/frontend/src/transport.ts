@@ -68,7 +68,8 @@ export class Transport {
     const patience = AbortSignal.any([signal, AbortSignal.timeout(PROPOSE_PATIENCE)]);
     const response = await this.request("POST", "propose", { body, signal: patience });
     const timing = response.headers.get("server-timing") ?? "";
-    return { annotation: (await response.json()) as Annotation, timing };
+    const annotation = (await heard(response.json(), patience)) as Annotation;
+    return { annotation, timing };
   }
 
   /** Save or delete one instance, if the server is still at `version`. */
@@ -95,7 +96,7 @@ export class Transport {
       signal: options.signal ?? AbortSignal.timeout(PATIENCE),
     };
     if (options.body !== undefined) init.body = JSON.stringify(options.body);
-    const response = await answer(`${this.base}/mal/${path}`, init, options.signal);
+    const response = await heard(fetch(`${this.base}/mal/${path}`, init), options.signal);
     if (!response.ok) throw await errorOf(response);
     return response;
   }
@@ -107,9 +108,10 @@ interface Options {
   readonly signal?: AbortSignal;
 }
 
-async function answer(url: string, init: RequestInit, signal?: AbortSignal): Promise<Response> {
+/** An answer or its body; one that gets lost is a NetworkError, an abort of ours stays one. */
+async function heard<T>(answer: Promise<T>, signal?: AbortSignal): Promise<T> {
   try {
-    return await fetch(url, init);
+    return await answer;
   } catch (error) {
     if (signal?.aborted && error instanceof DOMException && error.name === "AbortError") {
       throw error;

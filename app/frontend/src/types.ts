@@ -71,7 +71,7 @@ export interface ImageInfo extends Size {
 export interface Project {
   readonly id: number;
   readonly name: string;
-  readonly model: { readonly id: number; readonly name: string; readonly threshold: number };
+  readonly model: { readonly id: number; readonly name: string };
   readonly categories: readonly Category[];
   readonly images: readonly ImageInfo[];
 }

@@ -230,6 +230,31 @@ describe("strokes", () => {
   });
 });
 
+describe("an instance without a mask", () => {
+  it("cannot be accepted", () => {
+    open(annotation({ rle: null }));
+    editor.select(1);
+    editor.accept();
+    expect([changes, stateOf(1)]).toEqual([[], "proposed"]);
+  });
+});
+
+describe("a new box", () => {
+  it("leaves mask and state alone, and can be undone", () => {
+    open(annotation({ state: "accepted" }));
+    editor.setBox(1, [0, 0, 5, 5]);
+    const after = { state: "accepted", box: [0, 0, 5, 5], rle: BLOB };
+    expect(changes).toMatchObject([{ reason: "box", after }]);
+    editor.undo();
+    expect(editor.instances[0].box).toEqual(FIRST.box);
+  });
+
+  it("that is the old one changes nothing", () => {
+    editor.setBox(1, [...FIRST.box]);
+    expect(changes).toEqual([]);
+  });
+});
+
 describe("the server's word", () => {
   it("replaces a mask when somebody else saved first", () => {
     editor.receive(annotation({ id: 2, number: 2, version: 8, state: "accepted" }));

@@ -1,8 +1,8 @@
 import { beforeEach, expect, it } from "vitest";
 
-import { type Placeholder, Proposals } from "../src/proposals";
+import { type Placeholder, type ProposalPorts, Proposals } from "../src/proposals";
 import { SaveQueue } from "../src/saves";
-import { ApiError, type Proposal } from "../src/transport";
+import { ApiError, NetworkError, type Proposal } from "../src/transport";
 import type { Annotation, ProposeRequest } from "../src/types";
 import { annotation } from "./masks";
 
@@ -14,10 +14,12 @@ interface Asked {
 }
 
 let asked: Asked[];
+let waits: number[];
 let answers: Annotation[];
 let failures: unknown[];
 let conflicts: Annotation[];
 let saves: SaveQueue;
+let ports: ProposalPorts;
 let proposals: Proposals;
 
 async function settle(): Promise<void> {
@@ -54,7 +56,7 @@ function error(status: number, current: Annotation | null = null): ApiError {
 }
 
 beforeEach(() => {
-  [asked, answers, failures, conflicts] = [[], [], [], []];
+  [asked, answers, failures, conflicts, waits] = [[], [], [], [], []];
   saves = new SaveQueue({
     send: () => Promise.resolve(annotation()),
     classify: () => ({ kind: "refused" }),
@@ -65,9 +67,12 @@ beforeEach(() => {
     onProgress: () => undefined,
   });
   saves.learn(1, 4);
-  const ports = {
+  ports = {
     send,
-    wait: () => Promise.resolve(),
+    wait: (seconds: number) => {
+      waits.push(seconds);
+      return Promise.resolve();
+    },
     now: () => 0,
     onAnswer: (one: Annotation) => answers.push(one),
     onConflict: (one: Annotation) => conflicts.push(one),
@@ -138,4 +143,57 @@ it("a request given up is neither answered nor failed", async () => {
   proposals.giveUp(1);
   await settle();
   expect([asked[0].signal.aborted, failures.length, proposals.count]).toEqual([true, 0, 0]);
+});
+
+it("a lost answer is asked for again as the same request, so that no second mask is made", async () => {
+  void proposals.propose(placeholder("a"));
+  await settle();
+  await asked[0].fail(new NetworkError());
+  expect(asked[1].request).toEqual(asked[0].request);
+  await asked[1].answer({ id: 12 });
+  expect([answers.map(({ id }) => id), failures]).toEqual([[12], []]);
+});
+
+it("a network that stays away is told after some attempts, each after a longer wait", async () => {
+  void proposals.propose(placeholder("a"));
+  for (let i = 0; i < 4; i++) {
+    await settle();
+    await asked[i].fail(new NetworkError());
+  }
+  expect([asked.length, waits, failures.length]).toEqual([4, [0.5, 1, 2], 1]);
+});
+
+it("an answer settles the doubt that an older request had left", async () => {
+  void proposals.propose(placeholder("a", 1));
+  await settle();
+  void proposals.propose(placeholder("b", 1));
+  await settle();
+  await asked[1].answer({ version: 5 });
+  expect(saves.isOwnProposal(annotation({ version: 6 }))).toBe(false);
+});
+
+it("a request given up before it went out leaves no doubt", async () => {
+  void proposals.propose(placeholder("a", 1));
+  proposals.giveUp(1);
+  await settle();
+  expect([asked.length, saves.isOwnProposal(annotation({ version: 5 }))]).toEqual([0, false]);
+});
+
+it("a box is asked for although an older save of its instance was refused", async () => {
+  const refused = new SaveQueue({
+    send: () => Promise.reject(error(422)),
+    classify: () => ({ kind: "refused" }),
+    wait: () => Promise.resolve(),
+    onSaved: () => undefined,
+    onConflict: () => undefined,
+    onRefused: () => undefined,
+    onProgress: () => undefined,
+  });
+  proposals = new Proposals(ports, refused);
+  const { state, category_id, box, rle } = annotation();
+  refused.push({ id: 1, image_id: 1, after: { state, category_id, box, rle }, reason: "accept" });
+  void proposals.propose(placeholder("a", 1));
+  await settle();
+  await asked[0].answer({ version: 5 });
+  expect([answers.length, refused.pending]).toEqual([1, 0]);
 });

@@ -58,7 +58,7 @@ beforeEach(() => {
         };
       });
     },
-    onSaved: (_annotation, { reason }, isLast) => saved.push(`${reason}${isLast ? "." : ""}`),
+    onSaved: (_annotation, { reason }) => saved.push(reason),
     onConflict: (_change, current) => conflicts.push(current),
     onRefused: () => (refusals += 1),
     onProgress: () => undefined,
@@ -77,7 +77,7 @@ describe("a lane of saves", () => {
     await sent[0].answer();
     expect(sent.map(({ version }) => version)).toEqual([4, 5]);
     await sent[1].answer();
-    expect(saved).toEqual(["corrected", "accepted."]);
+    expect(saved).toEqual(["corrected", "accepted"]);
     expect([queue.pending, queue.version(1)]).toEqual([0, 6]);
   });
 
@@ -144,7 +144,7 @@ describe("a broken network", () => {
     await sent[0].fail(RETRY);
     await wake();
     await sent[1].fail(conflict(annotation({ version: 5, state: "accepted" })));
-    expect([saved, conflicts, queue.version(1)]).toEqual([["accepted."], [], 5]);
+    expect([saved, conflicts, queue.version(1)]).toEqual([["accepted"], [], 5]);
   });
 
   it("goes on from its own lost answer with newer work", async () => {
@@ -183,6 +183,22 @@ describe("a conflict", () => {
   });
 });
 
+describe("an old version on screen", () => {
+  it("is what the next save builds on, so that it cannot undo what was saved", async () => {
+    queue.learn(1, 5);
+    queue.show(1, 4);
+    queue.push(change("accepted"));
+    expect(sent[0].version).toBe(4);
+    await sent[0].answer();
+  });
+
+  it("does not hold back the save that waits already", () => {
+    queue.push(change("accepted"));
+    queue.show(1, 3);
+    expect(queue.version(1)).toBe(4);
+  });
+});
+
 describe("a refused save", () => {
   beforeEach(async () => {
     queue.push(change("accepted"));
@@ -191,6 +207,26 @@ describe("a refused save", () => {
 
   it("is kept and told", () => {
     expect([queue.pending, queue.refused, refusals, sent.length]).toEqual([1, 1, 1, 1]);
+  });
+
+  it("settles, since waiting for it would never end, but is not drained", async () => {
+    let [settled, drained] = [0, 0];
+    void queue.settled(1).then(() => settled++);
+    void queue.drained().then(() => drained++);
+    await settle();
+    expect([settled, drained]).toEqual([1, 0]);
+    queue.retryRefused();
+    void queue.settled(1).then(() => settled++);
+    await sent[1].fail({ kind: "refused" });
+    expect([settled, drained]).toEqual([2, 0]);
+  });
+
+  it("goes away with the proposal that takes its place", async () => {
+    let drained = 0;
+    void queue.drained().then(() => drained++);
+    queue.replace(1, 5);
+    await settle();
+    expect([queue.pending, queue.refused, queue.version(1), drained]).toEqual([0, 0, 5, 1]);
   });
 
   it("goes out again when the person asks", async () => {

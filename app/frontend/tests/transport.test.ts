@@ -65,6 +65,14 @@ describe("errors", () => {
     expect(await failure()).toBeInstanceOf(NetworkError);
   });
 
+  it("of the network are told also when the answer breaks off in the middle", async () => {
+    vi.stubGlobal("fetch", vi.fn().mockResolvedValue(new Response('{"id": 1')));
+    const request = { image_id: 1, box: [0, 0, 9, 9], category_id: 1, request_id: "a" } as const;
+    const body = { ...request, instance_id: null, version: null };
+    const answer = new Transport("", "t").propose(body, new AbortController().signal);
+    await expect(answer).rejects.toBeInstanceOf(NetworkError);
+  });
+
   it.each([
     [403, "refused"],
     [404, "refused"],

@@ -1,0 +1,175 @@
+/** Keeps the masks on screen and the server's one: saves, proposals, and what others saved. */
+
+import type { Editor, EditorEvent, ImageRef } from "./editor";
+import { type Placeholder, Proposals, type Timing } from "./proposals";
+import { SaveQueue } from "./saves";
+import { classify, textOf, type Transport } from "./transport";
+import type { Annotation, Box, Change } from "./types";
+
+export interface SyncPorts {
+  readonly wait: (seconds: number) => Promise<void>;
+  readonly now: () => number;
+  /** The server's masks of an image changed: what was fetched of them ahead is old. */
+  outdate(imageId: number): void;
+  /** A mask came that the editor took at `begin`, in milliseconds. */
+  onAnswer(made: Annotation, timing: Timing, from: Placeholder, begin: number): void;
+  say(text: string): void;
+  tell(text: string, kind: "error" | "notice"): void;
+  readonly onProgress: () => void;
+}
+
+const PAGE = [...crypto.getRandomValues(new Uint32Array(2))].map((n) => n.toString(36)).join("");
+const OF_PERSONS: readonly string[] = ["corrected", "accepted"]; // masks that are not the model's
+
+export class Sync {
+  readonly saves: SaveQueue;
+  readonly proposals: Proposals;
+  private requests = 0;
+
+  constructor(
+    private readonly editor: Editor,
+    private readonly server: Pick<Transport, "save" | "propose" | "annotations">,
+    private readonly ports: SyncPorts,
+  ) {
+    this.saves = this.makeSaves();
+    this.proposals = this.makeProposals();
+  }
+
+  /** Show an image's masks with what still waits to be saved; read them again if they are old. */
+  open(image: ImageRef, annotations: readonly Annotation[], isAhead: boolean): void {
+    const isOld = annotations.some(({ id, version }) => this.saves.version(id) > version);
+    this.editor.open(image, annotations);
+    for (const { id, version } of annotations) this.saves.show(id, version);
+    for (const { id } of this.editor.instances) {
+      const change = this.saves.waiting(id);
+      if (change) this.editor.overlay(change);
+    }
+    if (isAhead || isOld) void this.refresh(image.id);
+  }
+
+  /** Take over what others saved or deleted, without touching what the person is at. */
+  async refresh(imageId: number): Promise<void> {
+    const before = this.editor.instances;
+    const fresh = await this.read(imageId);
+    if (!fresh || this.editor.image?.id !== imageId) return;
+    const listed = new Set(fresh.map(({ id }) => id));
+    for (const one of fresh) if (one.version > this.editor.version(one.id)) this.adopt(one);
+    for (const one of before) {
+      const isGone = !listed.has(one.id) && one.version === this.editor.version(one.id);
+      if (isGone) this.adopt({ ...one, state: "deleted" });
+    }
+  }
+
+  /** Send what the person did; a mask under way for an instance at hand comes too late. */
+  onEdit(event: Exclude<EditorEvent, { kind: "mask" | "view" }>): void {
+    if (event.kind === "stroke") this.proposals.giveUp(event.id);
+    else {
+      this.proposals.giveUp(event.change.id);
+      this.ports.outdate(event.change.image_id);
+      this.saves.push(event.change);
+    }
+  }
+
+  /** Ask for the mask of a box: a new instance, or in place of one's present mask. */
+  propose(box: Box, instance_id: number | null): void {
+    const image_id = this.editor.image?.id;
+    if (image_id === undefined) return;
+    const item = this.editor.instances.find(({ id }) => id === instance_id);
+    const category_id = item?.category_id ?? this.editor.categoryId;
+    if (category_id === 0) {
+      this.ports.tell("Add a category first: press + in the panel.", "notice");
+      return;
+    }
+    const key = `${PAGE}-${++this.requests}`;
+    this.ports.say("Looking for the mask…");
+    void this.proposals.propose({ key, image_id, box, category_id, instance_id });
+  }
+
+  /** Give an instance another box: a mask of the model is proposed anew, a person's one stays. */
+  changeBox(id: number, box: Box): void {
+    const item = this.editor.instances.find((one) => one.id === id);
+    if (!item || !OF_PERSONS.includes(item.state)) {
+      this.propose(box, id);
+      return;
+    }
+    this.editor.setBox(id, box);
+    this.ports.say("Box moved; the mask is yours and stays. Press R to propose it anew.");
+  }
+
+  private async read(imageId: number): Promise<readonly Annotation[] | null> {
+    try {
+      return await this.server.annotations(imageId);
+    } catch (error) {
+      this.ports.tell(`Not up to date: ${textOf(error)}`, "error");
+      return null;
+    }
+  }
+
+  private adopt(one: Annotation): void {
+    const isAtHand = this.editor.strokingId === one.id || this.proposals.isRunning(one.id);
+    if (isAtHand || this.saves.waiting(one.id)) return;
+    this.saves.learn(one.id, one.version);
+    this.editor.receive(one);
+  }
+
+  private makeSaves(): SaveQueue {
+    return new SaveQueue({
+      send: this.server.save.bind(this.server),
+      classify,
+      wait: this.ports.wait,
+      onSaved: this.onSaved.bind(this),
+      onConflict: this.onConflict.bind(this),
+      onRefused: (_change, error) => {
+        this.ports.tell(`Not saved: ${textOf(error)}`, "error");
+      },
+      onProgress: this.ports.onProgress,
+    });
+  }
+
+  private onSaved(annotation: Annotation): void {
+    const { id, image_id } = annotation;
+    this.ports.outdate(image_id);
+    const isMissing = this.editor.version(id) === 0; // the list was older than an undone deletion
+    if (isMissing && !this.saves.waiting(id)) this.editor.receive(annotation);
+    else this.editor.acknowledge(annotation);
+  }
+
+  private onConflict(change: Change, current: Annotation | null, kept: number | null): void {
+    this.ports.outdate(change.image_id);
+    const mine = this.editor.instances.find(({ id }) => id === change.id);
+    const number = current?.number ?? mine?.number;
+    const what = number === undefined ? "a mask" : `mask ${number}`;
+    const place = kept === null ? "in the history" : `in the history as revision ${kept}`;
+    const text = `Somebody saved ${what} first. Their version is shown; yours is kept ${place}.`;
+    this.ports.tell(text, "notice");
+    this.ports.say("Somebody was first.");
+    if (current) this.editor.receive(current);
+    else void this.refresh(change.image_id);
+  }
+
+  private makeProposals(): Proposals {
+    const { wait, now, onProgress } = this.ports;
+    const ports = {
+      ...{ wait, now, onProgress },
+      send: this.server.propose.bind(this.server),
+      onAnswer: this.onAnswer.bind(this),
+      onConflict: (current: Annotation) => {
+        this.ports.outdate(current.image_id);
+        this.editor.receive(current);
+        const text = `Somebody saved mask ${current.number} first. Their version is shown.`;
+        this.ports.tell(text, "notice");
+      },
+      onFailed: (error: unknown) => {
+        this.ports.tell(textOf(error), "error");
+      },
+    };
+    return new Proposals(ports, this.saves);
+  }
+
+  private onAnswer(made: Annotation, timing: Timing, from: Placeholder): void {
+    const begin = this.ports.now();
+    this.ports.outdate(made.image_id);
+    this.editor.propose(made, from.instance_id === null);
+    this.ports.onAnswer(made, timing, from, begin);
+  }
+}

@@ -1,0 +1,214 @@
+import { beforeEach, describe, expect, it } from "vitest";
+
+import { Editor } from "../src/editor";
+import { Sync } from "../src/sync";
+import { ApiError, NetworkError, type Proposal } from "../src/transport";
+import type { Annotation, Change, ProposeRequest } from "../src/types";
+import { annotation, IMAGE } from "./masks";
+
+interface Answer<T> {
+  answer(value: T): Promise<void>;
+  fail(error: Error): Promise<void>;
+}
+
+const OTHER = { ...IMAGE, id: 2 };
+
+let saved: (Answer<Annotation> & { change: Change; version: number })[];
+let asked: (Answer<Proposal> & { request: ProposeRequest })[];
+let read: Answer<readonly Annotation[]>[];
+let outdated: number[];
+let said: string[];
+let told: string[];
+let editor: Editor;
+let sync: Sync;
+
+async function settle(): Promise<void> {
+  for (let i = 0; i < 20; i++) await Promise.resolve();
+}
+
+/** A promise, and what fulfils or breaks it. */
+function later<T>(): Answer<T> & { promise: Promise<T> } {
+  const ends = {} as Answer<T>;
+  const promise = new Promise<T>((resolve, reject) => {
+    ends.answer = (value) => {
+      resolve(value);
+      return settle();
+    };
+    ends.fail = (error) => {
+      reject(error);
+      return settle();
+    };
+  });
+  return { promise, ...ends };
+}
+
+function stroke(): void {
+  editor.select(1);
+  editor.beginStroke([2, 2], 1);
+  editor.endStroke();
+}
+
+function list(...annotations: Annotation[]): readonly Annotation[] {
+  return annotations;
+}
+
+function made(part: Partial<Annotation> = {}): Proposal {
+  return { annotation: annotation(part), timing: "" };
+}
+
+function onScreen(): (readonly [number, number, string])[] {
+  return editor.instances.map(({ id, version, state }) => [id, version, state] as const);
+}
+
+beforeEach(() => {
+  [saved, asked, read, outdated, said, told] = [[], [], [], [], [], []];
+  editor = new Editor((event) => {
+    if (event.kind !== "mask" && event.kind !== "view") sync.onEdit(event);
+  });
+  const server = {
+    save: (change: Change, version: number): Promise<Annotation> => {
+      const { promise, ...rest } = later<Annotation>();
+      saved.push({ change, version, ...rest });
+      return promise;
+    },
+    propose: (request: ProposeRequest, signal: AbortSignal): Promise<Proposal> => {
+      const { promise, ...rest } = later<Proposal>();
+      asked.push({ request, ...rest });
+      signal.addEventListener("abort", () => {
+        void rest.fail(new DOMException("aborted", "AbortError"));
+      });
+      return promise;
+    },
+    annotations: (): Promise<readonly Annotation[]> => {
+      const { promise, ...rest } = later<readonly Annotation[]>();
+      read.push(rest);
+      return promise;
+    },
+  };
+  sync = new Sync(editor, server, {
+    wait: () => new Promise(() => undefined),
+    now: () => 0,
+    outdate: (imageId) => outdated.push(imageId),
+    onAnswer: () => undefined,
+    say: (text) => said.push(text),
+    tell: (text) => told.push(text),
+    onProgress: () => undefined,
+  });
+  editor.categoryId = 1;
+  sync.open(IMAGE, [annotation({ version: 4 })], false);
+});
+
+describe("an image whose masks were fetched before a save was acknowledged", () => {
+  beforeEach(async () => {
+    stroke();
+    sync.open(OTHER, [], false);
+    await saved[0].answer(annotation({ version: 5, state: "corrected" }));
+    sync.open(IMAGE, [annotation({ version: 4 })], false);
+  });
+
+  it("is read again, and the saved stroke shows", async () => {
+    await read[0].answer([annotation({ version: 5, state: "corrected" })]);
+    expect(onScreen()).toEqual([[1, 5, "corrected"]]);
+  });
+
+  it("never lets a stroke on the old mask undo the saved one", () => {
+    stroke();
+    expect(saved[1].version).toBe(4);
+  });
+});
+
+describe("what was fetched ahead is old", () => {
+  it("after an edit and after its acknowledgement", async () => {
+    stroke();
+    await saved[0].answer(annotation({ version: 5 }));
+    expect(outdated).toEqual([1, 1]);
+  });
+
+  it("after a conflict", async () => {
+    stroke();
+    const current = annotation({ version: 9 });
+    await saved[0].fail(new ApiError(409, "conflict", "late", current, 3, null));
+    expect(outdated).toEqual([1, 1]);
+    expect(told[0]).toContain("revision 3");
+  });
+
+  it("after a mask came", async () => {
+    sync.propose([0, 0, 9, 9], null);
+    await settle();
+    await asked[0].answer(made({ id: 7 }));
+    expect(outdated).toEqual([1]);
+  });
+});
+
+describe("reading an image again", () => {
+  it("shows what others saved, made and deleted", async () => {
+    sync.open(IMAGE, [annotation({ version: 4 }), annotation({ id: 2, number: 2 })], false);
+    void sync.refresh(1);
+    await read[0].answer(
+      list(annotation({ version: 6, state: "accepted" }), annotation({ id: 3 })),
+    );
+    expect(onScreen()).toEqual([
+      [1, 6, "accepted"],
+      [3, 1, "proposed"],
+    ]);
+  });
+
+  it("leaves a stroke, a box at hand, the selection and undo as they are", async () => {
+    stroke();
+    await saved[0].answer(annotation({ version: 5 }));
+    editor.setDraft({ id: 1, box: [1, 1, 9, 9] });
+    editor.beginStroke([9, 9], 1);
+    void sync.refresh(1);
+    await read[0].answer([annotation({ version: 8, state: "rejected" })]);
+    expect([editor.isStroking, editor.selectedId, editor.undoable]).toEqual([true, 1, 1]);
+    expect([editor.draft?.box, editor.instances[0].version]).toEqual([[1, 1, 9, 9], 5]);
+  });
+
+  it("keeps a mask that was made while the list was on its way", async () => {
+    void sync.refresh(1);
+    editor.propose(annotation({ id: 7, number: 7 }), true);
+    await read[0].answer([annotation({ version: 4 })]);
+    expect(onScreen().map(([id]) => id)).toEqual([1, 7]);
+  });
+
+  it("that fails keeps everything and is told", async () => {
+    void sync.refresh(1);
+    await read[0].fail(new NetworkError("no answer"));
+    expect([onScreen().length, told]).toEqual([1, ["Not up to date: no answer"]]);
+  });
+});
+
+describe("a stroke on a mask that is being proposed anew", () => {
+  it("gives the request up as it begins, so that no answer drops it", async () => {
+    sync.propose([0, 0, 9, 9], 1);
+    await settle();
+    editor.select(1);
+    editor.beginStroke([2, 2], 1);
+    await asked[0].answer(made({ version: 5 }));
+    expect([editor.isStroking, sync.proposals.count]).toEqual([true, 0]);
+    editor.endStroke();
+    expect(saved[0].change.reason).toBe("brush");
+  });
+});
+
+describe("another box", () => {
+  it.each(["corrected", "accepted"] as const)("leaves a mask that is %s", async (state) => {
+    sync.open(IMAGE, [annotation({ version: 4, state })], false);
+    sync.changeBox(1, [1, 2, 30, 40]);
+    await settle();
+    const { rle } = annotation();
+    expect(asked).toEqual([]);
+    expect(saved[0].change).toMatchObject({
+      reason: "box",
+      after: { state, rle, box: [1, 2, 30, 40] },
+    });
+    expect(said).toEqual(["Box moved; the mask is yours and stays. Press R to propose it anew."]);
+  });
+
+  it("of a proposed mask proposes it anew at once", async () => {
+    sync.changeBox(1, [1, 2, 30, 40]);
+    await settle();
+    expect(asked[0].request).toMatchObject({ instance_id: 1, box: [1, 2, 30, 40], version: 4 });
+    expect(saved).toEqual([]);
+  });
+});
