@@ -5,6 +5,7 @@ mouse in headless Chromium and reads each stage: the server's own account (Serve
 request as the browser saw it, and the painted frame. Prints medians in milliseconds.
 
     python bench/latency.py [--boxes 24] [--threads 2 1]
+    python bench/latency.py --alone      # the predictor in this process, no server, no browser
 """
 
 import argparse
@@ -31,14 +32,15 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from app.images import Intake  # noqa: E402
+from app.images import Intake, load_image  # noqa: E402
 from app.library import Library  # noqa: E402
 from app.settings import Settings  # noqa: E402
 from app.store import Store  # noqa: E402
 from app.workflow import Workflow  # noqa: E402
+from mal_core.predictor import Predictor  # noqa: E402
 
 SIZES = ((640, 480), (4000, 3000))
-STAGES = ("decode", "crop", "model", "paste", "rle", "store")
+STAGES = ("crop", "model", "paste", "rle", "score", "store")
 WARM_UP = 2
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 STATE = "window.malCanvas.state()"
@@ -50,23 +52,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--boxes", type=int, default=24, help="measured boxes of each size")
     parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
+    parser.add_argument("--alone", action="store_true", help="only the predictor, no browser")
     arguments = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}")
-    print(f"medians of {arguments.boxes} boxes, milliseconds")
-    head = ["threads", "image", *STAGES, "HTTP", "paint", "total", "not model"]
-    print(" | ".join(f"{name:>9}" for name in head))
+    if arguments.alone:
+        for threads in arguments.threads:
+            print_alone(threads, arguments.boxes)
+        return
+    print(f"medians of {arguments.boxes} boxes, milliseconds; decode: once an image, at opening")
+    head = ["threads", "image", "decode", *STAGES, "HTTP", "paint", "total", "server rest"]
+    print(" | ".join(f"{name:>11}" for name in head))
     for threads in arguments.threads:
         for size, rows in measure(threads, arguments.boxes).items():
             print_row(threads, size, rows)
 
 
+def print_alone(threads: int, count: int) -> None:
+    """Medians of the predictor's stages on both photos, in milliseconds."""
+    torch.set_num_threads(threads)
+    predictor = Predictor.load(Settings().weights, "cpu")
+    for size in SIZES:
+        image = np.array(Image.fromarray(skimage.data.coffee()).resize(size))
+        box = (0.2 * size[0], 0.2 * size[1], 0.65 * size[0], 0.7 * size[1])
+        rows = []
+        for _ in range(WARM_UP + count):
+            prediction = predictor.predict(image, [box])
+            begin = time.perf_counter()
+            mask = prediction.mask(0)
+            pasted = time.perf_counter()
+            prediction.encode(mask, 0)
+            own = {"paste": pasted - begin, "rle": time.perf_counter() - pasted}
+            rows.append({**prediction.seconds, **own})
+        medians = {n: 1000 * statistics.median(r[n] for r in rows[WARM_UP:]) for n in rows[0]}
+        text = ", ".join(f"{name} {value:.1f}" for name, value in medians.items())
+        print(f"{threads} threads, {size[0]}x{size[1]}: {text}", flush=True)
+
+
 def print_row(threads: int, size: tuple[int, int], rows: Sequence[Row]) -> None:
-    """One line of the table: the median of each stage, and of what is not the model."""
-    names = [*STAGES, "http", "paint", "total"]
+    """One line of the table: the median of each stage, and of the server's work but the model."""
+    names = ["decode", *STAGES, "http", "paint", "total"]
     medians = [statistics.median(row[name] for row in rows) for name in names]
-    rest = statistics.median(row["total"] - row["model"] for row in rows)
+    rest = statistics.median(sum(row[n] for n in STAGES if n != "model") for row in rows)
     cells = [str(threads), f"{size[0]}x{size[1]}", *(f"{m:.1f}" for m in [*medians, rest])]
-    print(" | ".join(f"{cell:>9}" for cell in cells), flush=True)
+    print(" | ".join(f"{cell:>11}" for cell in cells), flush=True)
 
 
 def measure(threads: int, count: int) -> Mapping[tuple[int, int], list[Row]]:
@@ -79,10 +107,12 @@ def measure(threads: int, count: int) -> Mapping[tuple[int, int], list[Row]]:
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.goto(url)
+            decode = decode_times(data)
             rows = {}
             for number, size in enumerate(SIZES, start=1):
                 page.wait_for_function(f"window.malCanvas && {STATE}.image_id === {number}")
-                rows[size] = list(draw_boxes(page, size, count))
+                boxes = draw_boxes(page, size, count)
+                rows[size] = [{**row, "decode": decode[size]} for row in boxes]
                 page.locator(".mal-studio canvas").first.focus()
                 page.keyboard.press("PageDown")
             browser.close()
@@ -105,6 +135,19 @@ def make_project(data: Path) -> None:
         for step in library.add_files(project.id, paths):
             assert step.added, step.line
     store.close()
+
+
+def decode_times(data: Path) -> Mapping[tuple[int, int], float]:
+    """Milliseconds to decode each stored photo; the studio does it once, when the image opens."""
+    settings = Settings(data_dir=data)
+    store = Store(settings.database)
+    times = {}
+    for summary in store.list_images(store.list_projects()[0].id):
+        begin = time.perf_counter()
+        pixels = load_image(settings, summary.image)
+        times[pixels.shape[1], pixels.shape[0]] = 1000 * (time.perf_counter() - begin)
+    store.close()
+    return times
 
 
 @contextmanager
@@ -145,7 +188,7 @@ def draw_boxes(page: Page, size: tuple[int, int], count: int) -> Iterator[Row]:
             page.mouse.move(x, y, steps=4)
             (page.mouse.up if step else page.mouse.down)()
         page.wait_for_function(f"{STATE}.instances.length === {index + 1}")
-        page.wait_for_function(f"{STATE}.counters.proposals === {index + 1}")
+        page.wait_for_function(f"!{STATE}.placeholders.length && !{STATE}.pending")
         page.wait_for_timeout(100)
         if index >= WARM_UP:
             yield to_row(page.evaluate(STATE)["last_proposal"])

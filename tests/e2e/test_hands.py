@@ -125,5 +125,5 @@ def test_a_hostile_category_name_is_shown_as_text(page: Page, studio: Studio) ->
     page.get_by_role("tab", name="Library").click()
     page.get_by_role("textbox", name="New category", exact=True).fill(name)
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(page.get_by_text(name).first).to_be_visible()
+    expect(page.locator(".mal-chips").get_by_text(name)).to_be_visible()
     assert page.locator("img[src='x']").count() == 0

@@ -168,7 +168,7 @@ def test_a_box_too_many_is_sent_away_for_a_second(
 
     def wait(*_: object) -> None:
         begun.set()
-        go_on.wait()
+        go_on.wait(10)
         raise NotFound("no image")
 
     monkeypatch.setattr("app.api.WAITING_LIMIT", 2)

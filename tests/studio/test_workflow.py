@@ -177,6 +177,18 @@ def test_a_corrected_mask_keeps_the_score_and_model_it_descends_from(studio: Stu
     assert (saved.person, saved.reason, saved.version) == ("Bo", "brush", 2)
 
 
+def test_a_mask_that_undo_brings_back_comes_with_its_own_score_and_model(studio: Studio) -> None:
+    old = propose(studio)
+    studio.store.use_model(studio.project.id, add_model(studio, 1).id)
+    key, category = studio.images[0].id, studio.categories[0].id
+    known = (old.id, old.version)
+    new = studio.workflow.propose(key, BOX, category, "Ada", known).instance
+    wanted = replace(old.draft, score=None, model_id=None)
+    back = studio.workflow.save(old.id, new.version, wanted, "Ada", "undo")
+    assert new.draft.rle != old.draft.rle
+    assert back.draft == old.draft
+
+
 def test_a_deleted_instance_keeps_its_mask_for_undo(studio: Studio) -> None:
     instance = studio.add()
     gone = studio.workflow.delete(instance.id, 1, "Bo")

@@ -27,6 +27,7 @@ export interface Scene {
 const GREY = "#808080"; // for a category that is not known (any more)
 const FAINT = 0.3; // how much of its strength a rejected mask keeps
 const PULSE = 1400; // milliseconds
+const PULSE_STEP = 200; // milliseconds between frames that only pulse
 
 type Pen = CanvasRenderingContext2D;
 
@@ -116,7 +117,12 @@ export class Renderer {
     this.drawPlaceholders(now);
     if (this.editor.draft) this.drawDraft(this.editor.draft);
     if (scene.cursor) this.drawCursor(scene.cursor);
-    if (scene.placeholders.length > 0 && !this.calm.matches) this.request();
+    // A slow pulse: where there is no GPU, each frame takes time from the model it waits for.
+    if (scene.placeholders.length > 0 && !this.calm.matches) {
+      window.setTimeout(() => {
+        this.request();
+      }, PULSE_STEP);
+    }
   }
 
   /** Draw what a stroke leaves alone, or copy it from the last frame when nothing moved. */

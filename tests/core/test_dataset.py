@@ -1,0 +1,222 @@
+"""Training examples show what the predictor would see, and the mask that belongs to it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as PilImage
+
+from mal_core.coco import Annotation, Dataset, ImageRecord
+from mal_core.config import CropConfig, TrainConfig
+from mal_core.dataset import (
+    exact_examples,
+    jitter_box,
+    labelled,
+    load_image,
+    mirror,
+    read_image,
+    stack,
+    training_examples,
+)
+from mal_core.errors import BadBox, BadImage
+from mal_core.geometry import Box, Crop
+from mal_core.masks import encode
+
+Draw = Callable[[int, int], Dataset]
+CROP = CropConfig(size=64)
+RECORD = ImageRecord(1, "a.png", 7, 5)
+STILL = TrainConfig(box_jitter=0.0, margin_spread=0.0)
+
+
+def save(path: Path, width: int = 7, height: int = 5, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    PilImage.fromarray(pixels).save(path, **options)
+    return path
+
+
+def test_an_image_is_read_as_rgb(tmp_path: Path) -> None:
+    pixels = load_image(save(tmp_path / "a.png").parent, RECORD)
+    assert (pixels.shape, pixels.dtype) == ((5, 7, 3), np.uint8)
+    assert np.array_equal(pixels, np.asarray(PilImage.open(tmp_path / "a.png")))
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "LA"])
+def test_other_kinds_of_colour_become_rgb(tmp_path: Path, mode: str) -> None:
+    PilImage.new(mode, (7, 5), 1).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").shape == (5, 7, 3)
+
+
+def test_a_photo_taken_sideways_is_turned_upright(tmp_path: Path) -> None:
+    exif = PilImage.Exif()
+    exif[0x0112] = 6  # Orientation: turn by 90 degrees clockwise to show
+    PilImage.fromarray(np.zeros((5, 7, 3), np.uint8)).save(tmp_path / "a.png", exif=exif)
+    upright = replace(RECORD, width=5, height=7)
+    assert load_image(tmp_path, upright).shape == (7, 5, 3)
+    with pytest.raises(BadImage, match=r"a\.png is 5x7, but the data set says 7x5"):
+        load_image(tmp_path, RECORD)
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "sub/../../secret.png", "link.png"])
+def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    save(tmp_path / "secret.png")
+    inside = tmp_path / "images"
+    save(inside / "sub" / "a.png")
+    (inside / "link.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(BadImage, match="leaves the image folder"):
+        load_image(inside, replace(RECORD, file_name=name))
+
+
+def test_an_absolute_name_is_refused(tmp_path: Path) -> None:
+    secret = save(tmp_path / "secret.png")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(BadImage, match="leaves the image folder"):
+        load_image(tmp_path / "images", replace(RECORD, file_name=str(secret)))
+
+
+def test_an_image_in_a_subfolder_is_found(tmp_path: Path) -> None:
+    save(tmp_path / "sub" / "a.png")
+    assert load_image(tmp_path, replace(RECORD, file_name="sub/a.png")).shape == (5, 7, 3)
+
+
+@pytest.mark.filterwarnings("ignore:Truncated File Read")  # Pillow says so of a TIFF as well
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
+def test_a_damaged_image_is_refused(tmp_path: Path, kind: str) -> None:
+    path = save(tmp_path / "a.png", width=40, height=30, format=kind)
+    whole = path.read_bytes()
+    assert read_image(path).shape == (30, 40, 3)
+    for share in (0.0, 0.02, 0.6):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(BadImage, match=r"cannot read a\.png"):
+            read_image(path)
+
+
+def test_what_is_no_image_of_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    save(tmp_path / "a.png", format="GIF")
+    for path in (tmp_path / n for n in ("a.jpg", "a.png", ".", "missing.png")):
+        with pytest.raises(BadImage, match="cannot read"):
+            read_image(path)
+
+
+def test_an_image_too_large_to_hold_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PilImage, "MAX_IMAGE_PIXELS", 16)
+    with pytest.raises(BadImage, match="decompression bomb"):
+        read_image(save(tmp_path / "a.png"))
+
+
+def test_only_masks_of_single_objects_count() -> None:
+    mask = encode(np.ones((2, 2), np.bool_), height=5, width=7)
+    empty = encode(np.zeros((2, 2), np.bool_), height=5, width=7)
+    good = Annotation(1, 1, 1, (0, 0, 2, 2), mask)
+    others = [
+        replace(good, id=2, rle=None),
+        replace(good, id=3, rle=empty),
+        replace(good, id=4, iscrowd=True),
+    ]
+    images = [RECORD, ImageRecord(2, "b.png", 7, 5)]
+    alone = replace(others[0], id=5, image_id=2)
+    assert labelled(Dataset(images, [], [good, *others, alone])) == [(RECORD, [good])]
+
+
+def test_the_same_seed_gives_the_same_examples(draw_dataset: Draw, tmp_path: Path) -> None:
+    data = draw_dataset(0, 2)
+    first, second, other = (
+        stack(list(training_examples(data, tmp_path / "images", CROP, TrainConfig(seed=seed))))
+        for seed in (3, 3, 4)
+    )
+    assert all(map(torch.equal, first, second))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_there_are_as_many_views_as_asked_for(draw_dataset: Draw, tmp_path: Path) -> None:
+    config = TrainConfig(views=3)
+    examples = list(training_examples(draw_dataset(0, 2), tmp_path / "images", CROP, config))
+    crop, planes, target = stack(examples)
+    assert crop.shape == (12, 3, 64, 64)
+    assert planes.shape == (12, 4, 64, 64)
+    assert target.shape == (12, 32, 32)
+
+
+def test_every_second_view_is_mirrored(draw_dataset: Draw, tmp_path: Path) -> None:
+    views = list(training_examples(draw_dataset(0, 2), tmp_path / "images", CROP, STILL))
+    for plain, mirrored in zip(views[::2], views[1::2], strict=True):
+        for name in ("crop", "planes", "target"):
+            assert torch.equal(getattr(mirrored, name), getattr(plain, name).flip(-1))
+        assert not torch.equal(mirrored.crop, plain.crop)
+        again = mirror(mirrored)
+        assert torch.equal(again.crop, plain.crop)
+
+
+def test_an_exact_example_is_what_the_predictor_sees(draw_dataset: Draw, tmp_path: Path) -> None:
+    data, folder = draw_dataset(0, 1), tmp_path / "images"
+    exact = list(exact_examples(data, folder, CROP))
+    still = list(training_examples(data, folder, CROP, STILL))[::2]
+    for first, second in zip(exact, still, strict=True):
+        assert torch.equal(first.crop, second.crop)
+        assert torch.equal(first.target, second.target)
+
+
+def test_the_target_is_the_coverage_of_the_crop_by_the_mask(
+    draw_dataset: Draw, tmp_path: Path
+) -> None:
+    data = draw_dataset(0, 3)
+    for example, annotation in zip(
+        exact_examples(data, tmp_path / "images", CROP), data.annotations, strict=True
+    ):
+        assert annotation.rle is not None
+        x0, y0, x1, y1 = Crop.around(annotation.box, CROP.margin).window
+        share = annotation.rle.area / ((x1 - x0) * (y1 - y0))
+        assert float(example.target.mean()) == pytest.approx(share, abs=0.01)
+        inside = example.planes[0, ::2, ::2] == 0
+        assert float(example.target[inside].max()) < 0.6  # a cell beside the box's edge at most
+
+
+def test_a_box_that_leaves_its_image_is_clipped(draw_dataset: Draw, tmp_path: Path) -> None:
+    data = draw_dataset(0, 1)
+    x0, y0, _, _ = data.annotations[0].box
+    sticking, clipped = (
+        replace(data, annotations=[replace(data.annotations[0], box=box)])
+        for box in ((x0, y0, 99.0, 99.0), (x0, y0, 64.0, 64.0))
+    )
+    first, second = (
+        next(iter(exact_examples(d, tmp_path / "images", CROP))) for d in (sticking, clipped)
+    )
+    assert torch.equal(first.crop, second.crop)
+    assert torch.equal(first.planes, second.planes)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.floats(0, 0.5),
+    st.sampled_from([(0.0, 0.0, 7.0, 5.0), (6.5, 4.5, 7.0, 5.0), (-3.0, -3.0, 1.0, 99.0)]),
+)
+def test_a_jittered_box_stays_inside_its_image(seed: int, deviation: float, box: Box) -> None:
+    x0, y0, x1, y1 = jitter_box(box, deviation, np.random.default_rng(seed), RECORD)
+    assert 0 <= x0 < x1 <= 7
+    assert 0 <= y0 < y1 <= 5
+
+
+def test_jitter_moves_each_side_by_a_share_of_its_length() -> None:
+    random, record = np.random.default_rng(0), replace(RECORD, width=10_000, height=10_000)
+    box = (4000.0, 4000.0, 6000.0, 4100.0)
+    moved = np.array([jitter_box(box, 0.05, random, record) for _ in range(2000)]) - box
+    np.testing.assert_allclose(moved.std(0), [100, 5, 100, 5], rtol=0.1)
+    np.testing.assert_allclose(moved.mean(0), 0, atol=10)
+
+
+def test_without_jitter_the_box_is_itself() -> None:
+    assert jitter_box((1.0, 1.0, 5.0, 4.0), 0, np.random.default_rng(0), RECORD) == (1, 1, 5, 4)
+
+
+def test_a_box_outside_its_image_cannot_be_jittered() -> None:
+    with pytest.raises(BadBox):
+        jitter_box((20.0, 1.0, 25.0, 4.0), 0.01, np.random.default_rng(0), RECORD)
