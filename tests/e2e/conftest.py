@@ -83,8 +83,9 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """One browser a module: Playwright's event loop must be gone before other tests need one."""
     found = (shutil.which(name) for name in CHROMIUM)
     with sync_playwright() as playwright:
         path = next((name for name in found if name), None)
