@@ -1,7 +1,7 @@
 """Fine-tunes as child processes: start, follow, stop, judge, publish.
 
-A job is a row in the database and `python -m mal_core train --json` in a process group of its own,
-at low priority; a crash or lack of memory stays in the child. New weights are published under
+A job is a row in the database and `python -m mal_core finetune --json` in a process group of its
+own, at low priority; a crash or lack of memory stays in the child. New weights are published under
 their content hash, then one transaction records them and, if they passed, puts them in use.
 """
 
@@ -132,7 +132,7 @@ class Jobs:
         weights = self._workflow.weights_path(parent)
         files = {part: str((folder / name).resolve()) for part, name in _FILES.items()}
         return [
-            *(sys.executable, "-m", "mal_core", "train"),
+            *(sys.executable, "-m", "mal_core", "finetune"),
             *(files[Split.TRAIN], str(self._settings.images.resolve())),
             *("--held-out", files[Split.HELD_OUT]),
             *("--weights", str(weights.resolve())),

@@ -81,7 +81,7 @@ class CropConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class FinetuneConfig:
     """A fine-tune of the decoder and the last blocks on cached features."""
 
     epochs: int = option(5, "passes over the crops")

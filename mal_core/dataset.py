@@ -11,7 +11,7 @@ from PIL import ImageOps
 from torch import Tensor
 
 from mal_core.coco import Annotation, Dataset, ImageRecord
-from mal_core.config import CropConfig, TrainConfig
+from mal_core.config import CropConfig, FinetuneConfig
 from mal_core.errors import BadBox, BadImage
 from mal_core.geometry import Box, Crop, Image, check_boxes
 from mal_core.masks import decode_crop
@@ -80,7 +80,7 @@ def labelled(dataset: Dataset) -> list[tuple[ImageRecord, list[Annotation]]]:
 
 
 def training_examples(
-    dataset: Dataset, folder: Path, crop: CropConfig, config: TrainConfig
+    dataset: Dataset, folder: Path, crop: CropConfig, config: FinetuneConfig
 ) -> Iterator[Example]:
     """Yield `config.views` views of each instance: jittered, every second one mirrored."""
     random = np.random.default_rng(config.seed)

@@ -14,8 +14,8 @@ LAYERS = {
     "mal_core": (
         *("errors", "files", "config", "geometry", "masks", "prompts"),
         *("encoder", "decoder", "model", "losses", "metrics"),
-        *("coco", "dataset", "checkpoint", "predictor", "evaluate", "features", "trainer"),
-        "__main__",
+        *("coco", "dataset", "checkpoint", "predictor", "evaluate", "features", "finetune"),
+        *("commands", "__main__"),
     ),
     "app": (
         *("errors", "settings", "records", "session", "schema", "migrations", "store", "auth"),

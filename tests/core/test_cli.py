@@ -12,9 +12,10 @@ import pytest
 from PIL import Image as PilImage
 
 from mal_core import checkpoint, coco
-from mal_core.__main__ import BUNDLED, main
+from mal_core.__main__ import main
 from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Dataset
+from mal_core.commands.options import BUNDLED
 from mal_core.geometry import Image
 from mal_core.masks import RLE, decode
 from mal_core.predictor import Predictor
@@ -102,7 +103,7 @@ def test_info_says_what_a_checkpoint_is(weights: str, capsys: Capture) -> None:
 def test_the_bundled_weights_are_the_default(capsys: Capture) -> None:
     assert run("info") == 0
     text = capsys.readouterr().out
-    assert f"file         {BUNDLED.name}" in text
+    assert f"file             {BUNDLED.name}" in text
     assert "14726689" in text
 
 
@@ -128,7 +129,7 @@ def test_train_streams_its_events_and_writes_the_weights(
     out = tmp_path / "new" / "child.safetensors"
     out.parent.mkdir()
     where = (data[0], data[2], "--held-out", data[1], "--out", out, "--weights", weights)
-    assert run("train", *where, "--epochs", 1, "--views", 1, "--json", "--device", "cpu") == 0
+    assert run("finetune", *where, "--epochs", 1, "--views", 1, "--json", "--device", "cpu") == 0
     events = printed(capsys)
     kinds = ["cache"] * 6 + ["epoch"] * 2 + ["measure"] * 2 + ["judged", "saved"]
     assert [event["event"] for event in events] == kinds
@@ -140,7 +141,7 @@ def test_train_prints_a_line_an_epoch(
     data: list[str], weights: str, tmp_path: Path, capsys: Capture
 ) -> None:
     where = (data[0], data[2], "--held-out", data[1], "--out", tmp_path / "child.safetensors")
-    assert run("train", *where, "--weights", weights, "--epochs", 1, "--views", 1) == 0
+    assert run("finetune", *where, "--weights", weights, "--epochs", 1, "--views", 1) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert "epoch 1  epochs 1  loss" in lines[1]
@@ -161,11 +162,13 @@ def test_train_prints_a_line_an_epoch(
         pytest.param("evaluate {photo} {images}", "not JSON", id="data-of-another-kind"),
         pytest.param("evaluate {train} {none}", "cannot read", id="no-images"),
         pytest.param("evaluate {boxes} {images}", "no instance with a mask", id="no-masks"),
-        pytest.param("train {train} {images} --held-out {train}", "both trained", id="shared"),
-        pytest.param("train {train} {images} --held-out {boxes}", "at least one", id="no-judge"),
-        pytest.param("train {train} {images} --held-out {held} --epochs 0", "epochs", id="epochs"),
+        pytest.param("finetune {train} {images} --held-out {train}", "both trained", id="shared"),
+        pytest.param("finetune {train} {images} --held-out {boxes}", "at least one", id="no-judge"),
         pytest.param(
-            "train {train} {images} --held-out {held} --out {none}/a", "none", id="no-out-folder"
+            "finetune {train} {images} --held-out {held} --epochs 0", "epochs", id="epochs"
+        ),
+        pytest.param(
+            "finetune {train} {images} --held-out {held} --out {none}/a", "none", id="no-out-folder"
         ),
     ],
 )
@@ -183,7 +186,7 @@ def test_a_mistake_is_one_line_and_exit_code_1(
     names = {"photo": photo, "none": tmp_path / "none", "boxes": boxes}
     names |= dict(zip(("train", "held", "images"), map(Path, data), strict=True))
     words = [word.format(**names) for word in command.split()]
-    if words[0] == "train" and "--out" not in words:
+    if words[0] == "finetune" and "--out" not in words:
         words += ["--out", str(tmp_path / "child.safetensors")]
     if "--weights" not in words:
         words += ["--weights", weights]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mal_core.config import CropConfig, ModelConfig, TrainConfig, add_options, from_options
+from mal_core.config import CropConfig, FinetuneConfig, ModelConfig, add_options, from_options
 
-CONFIGS = [ModelConfig, CropConfig, TrainConfig]
+CONFIGS = [ModelConfig, CropConfig, FinetuneConfig]
 
 
 @pytest.mark.parametrize(
@@ -29,11 +29,11 @@ CONFIGS = [ModelConfig, CropConfig, TrainConfig]
         pytest.param(CropConfig, {"margin": math.inf}, id="margin-infinite"),
         pytest.param(CropConfig, {"supersample": 0}, id="no-samples"),
         pytest.param(CropConfig, {"max_window": 0}, id="no-window"),
-        pytest.param(TrainConfig, {"epochs": 0}, id="no-epochs"),
-        pytest.param(TrainConfig, {"batch_size": 0}, id="empty-batches"),
-        pytest.param(TrainConfig, {"decoder_rate": math.nan}, id="rate-nan"),
-        pytest.param(TrainConfig, {"clip_norm": 0.0}, id="no-gradient"),
-        pytest.param(TrainConfig, {"seed": -1}, id="seed-negative"),
+        pytest.param(FinetuneConfig, {"epochs": 0}, id="no-epochs"),
+        pytest.param(FinetuneConfig, {"batch_size": 0}, id="empty-batches"),
+        pytest.param(FinetuneConfig, {"decoder_rate": math.nan}, id="rate-nan"),
+        pytest.param(FinetuneConfig, {"clip_norm": 0.0}, id="no-gradient"),
+        pytest.param(FinetuneConfig, {"seed": -1}, id="seed-negative"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(
@@ -57,16 +57,18 @@ def test_without_flags_the_defaults_come_back(config: type[Any]) -> None:
 
 def test_flags_change_settings_and_keep_their_types() -> None:
     parser = argparse.ArgumentParser()
-    add_options(parser, TrainConfig)
+    add_options(parser, FinetuneConfig)
     arguments = parser.parse_args(["--batch-size", "3", "--decoder-rate", "1e-3"])
-    assert from_options(TrainConfig, arguments) == TrainConfig(batch_size=3, decoder_rate=1e-3)
+    assert from_options(FinetuneConfig, arguments) == FinetuneConfig(
+        batch_size=3, decoder_rate=1e-3
+    )
 
 
 def test_flags_out_of_range_are_refused() -> None:
     parser = argparse.ArgumentParser()
-    add_options(parser, TrainConfig)
+    add_options(parser, FinetuneConfig)
     with pytest.raises(ValueError, match="epochs must be a whole number of 1 to 1000, got 0"):
-        from_options(TrainConfig, parser.parse_args(["--epochs", "0"]))
+        from_options(FinetuneConfig, parser.parse_args(["--epochs", "0"]))
 
 
 def test_a_token_covers_16_pixels() -> None:

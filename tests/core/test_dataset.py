@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image as PilImage
 
 from mal_core.coco import Annotation, Dataset, ImageRecord
-from mal_core.config import CropConfig, TrainConfig
+from mal_core.config import CropConfig, FinetuneConfig
 from mal_core.dataset import (
     exact_examples,
     jitter_box,
@@ -30,7 +30,7 @@ from mal_core.masks import encode
 Draw = Callable[[int, int], Dataset]
 CROP = CropConfig(size=64)
 RECORD = ImageRecord(1, "a.png", 7, 5)
-STILL = TrainConfig(box_jitter=0.0, margin_spread=0.0)
+STILL = FinetuneConfig(box_jitter=0.0, margin_spread=0.0)
 
 
 def save(path: Path, width: int = 7, height: int = 5, **options: object) -> Path:
@@ -129,7 +129,7 @@ def test_only_masks_of_single_objects_count() -> None:
 def test_the_same_seed_gives_the_same_examples(draw_dataset: Draw, tmp_path: Path) -> None:
     data = draw_dataset(0, 2)
     first, second, other = (
-        stack(list(training_examples(data, tmp_path / "images", CROP, TrainConfig(seed=seed))))
+        stack(list(training_examples(data, tmp_path / "images", CROP, FinetuneConfig(seed=seed))))
         for seed in (3, 3, 4)
     )
     assert all(map(torch.equal, first, second))
@@ -137,7 +137,7 @@ def test_the_same_seed_gives_the_same_examples(draw_dataset: Draw, tmp_path: Pat
 
 
 def test_there_are_as_many_views_as_asked_for(draw_dataset: Draw, tmp_path: Path) -> None:
-    config = TrainConfig(views=3)
+    config = FinetuneConfig(views=3)
     examples = list(training_examples(draw_dataset(0, 2), tmp_path / "images", CROP, config))
     crop, planes, target = stack(examples)
     assert crop.shape == (12, 3, 64, 64)

@@ -19,7 +19,7 @@ from mal_core import checkpoint as checkpoints
 from mal_core import coco
 from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Dataset
-from mal_core.config import TrainConfig
+from mal_core.config import FinetuneConfig
 from mal_core.dataset import exact_examples, labelled, training_examples
 from mal_core.errors import TrainingError
 from mal_core.evaluate import InstanceScore, by_category, score_instances, summarise
@@ -56,7 +56,7 @@ class Material:
 
 
 def finetune(
-    parent: Checkpoint, material: Material, out: Path, config: TrainConfig, device: torch.device
+    parent: Checkpoint, material: Material, out: Path, config: FinetuneConfig, device: torch.device
 ) -> Iterator[Event]:
     """Tune a copy of a checkpoint and write it.
 
@@ -109,7 +109,7 @@ class Tuning:
         best_epoch: the epoch whose weights the model holds after `run`; 0 is the parent.
     """
 
-    def __init__(self, model: MAL, config: TrainConfig, threshold: float) -> None:
+    def __init__(self, model: MAL, config: FinetuneConfig, threshold: float) -> None:
         self._model = model
         self._config = config
         self._threshold = threshold

@@ -11,16 +11,16 @@ from torch import Tensor
 from mal_core import checkpoint, trainer
 from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Dataset
-from mal_core.config import TrainConfig
+from mal_core.config import FinetuneConfig
 from mal_core.dataset import exact_examples, stack
 from mal_core.errors import BadImage, TrainingError
 from mal_core.features import FeatureCache
-from mal_core.trainer import Event, Material, Tuning, finetune
+from mal_core.finetune import Event, Material, Tuning, finetune
 
 Draw = Callable[[int, int], Dataset]
 State = dict[str, Tensor]
 CPU = torch.device("cpu")
-QUICK = TrainConfig(epochs=2, batch_size=4, tuned_blocks=1, decoder_rate=1e-3, encoder_rate=1e-3)
+QUICK = FinetuneConfig(epochs=2, batch_size=4, tuned_blocks=1, decoder_rate=1e-3, encoder_rate=1e-3)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def run(
-    parent: Checkpoint, material: Material, out: Path, config: TrainConfig = QUICK
+    parent: Checkpoint, material: Material, out: Path, config: FinetuneConfig = QUICK
 ) -> list[Event]:
     return list(finetune(parent, material, out, config, CPU))
 
