@@ -102,3 +102,35 @@ class FinetuneConfig:
         _require(self, decoder_rate=(0, 1), encoder_rate=(0, 1), weight_decay=(0, 1))
         _require(self, warmup_share=(0, 1), clip_norm=(1e-6, 1e6), box_jitter=(0, 0.5))
         _require(self, margin_spread=(0, 0.2), seed=(0, 2**31))
+
+
+@dataclass(frozen=True)
+class CRFConfig:
+    """Mean field on a crop: what makes neighbours of one colour take one label."""
+
+    zeta: float = option(0.1, "colour scale of the pairwise kernel, on the normalised image")
+    dilation: int = option(1, "distance to the 8 neighbours, cells")
+    iterations: int = option(20, "largest number of updates")
+    floor: float = option(0.1, "probabilities are kept this far from 0 and 1")
+    min_fill: float = option(0.05, "smallest refined share of the box that teaches")
+    max_fill: float = option(0.95, "largest refined share of the box that teaches")
+
+    def __post_init__(self) -> None:
+        _require(self, zeta=(1e-3, 100), dilation=(1, 8), iterations=(0, 1000))
+        _require(self, floor=(1e-4, 0.49), min_fill=(0, 1), max_fill=(0, 1))
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The weight of each term, and when it has it in full."""
+
+    mil_weight: float = option(4.0, "of the bags of rows and columns")
+    mil_warmup: float = option(0.02, "share of the run in which that weight climbs")
+    crf_weight: float = option(0.5, "of the fit to the mean field's mask")
+    crf_warmup: float = option(0.3, "share of the run in which that weight climbs")
+    pairwise_weight: float = option(1.0, "of BoxInst's colour term; 0 leaves it out")
+    mask_weight: float = option(1.0, "of the fit to a person's mask")
+
+    def __post_init__(self) -> None:
+        _require(self, mil_weight=(0, 1000), crf_weight=(0, 1000), pairwise_weight=(0, 1000))
+        _require(self, mask_weight=(0, 1000), mil_warmup=(0, 1), crf_warmup=(0, 1))

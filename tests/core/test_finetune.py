@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mal_core import checkpoint, trainer
+from mal_core import checkpoint
+from mal_core import finetune as tuning
 from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Dataset
 from mal_core.config import FinetuneConfig
@@ -103,8 +104,8 @@ def test_the_judge_compares_parent_and_child_on_the_held_out_images(
 ) -> None:
     *_, judged, _ = run(tiny, material, out)
     for key, weights in (("before", tiny), ("after", checkpoint.load(out))):
-        parts = trainer.score_instances(
-            trainer.Predictor(weights, CPU), material.held_out, material.folder
+        parts = tuning.score_instances(
+            tuning.Predictor(weights, CPU), material.held_out, material.folder
         )
         scores = [score for part in parts for score in part]
         assert judged[key]["instance_iou"] == pytest.approx(sum(s.iou for s in scores) / 4)
@@ -224,7 +225,7 @@ def test_a_cancelled_run_leaves_nothing(
 def test_a_loss_that_is_not_finite_stops_the_run(
     tiny: Checkpoint, material: Material, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "mask_loss", lambda *parts: parts[1].sum() * torch.nan)
+    monkeypatch.setattr(tuning, "mask_loss", lambda *parts: parts[1].sum() * torch.nan)
     with pytest.raises(TrainingError, match="loss is not finite"):
         run(tiny, material, out)
     assert list(out.parent.iterdir()) == []
