@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 Config = TypeVar("Config")
+SUPERVISION = ("mixed", "boxes", "masks")
 
 
 def option(default: Any, text: str) -> Any:  # noqa: ANN401
@@ -14,23 +15,29 @@ def option(default: Any, text: str) -> Any:  # noqa: ANN401
     return dataclasses.field(default=default, metadata={"help": text})
 
 
-def add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
-    """Add one flag for each field of `config`, e.g. `batch_size` -> `--batch-size`."""
-    group = parser.add_argument_group(config.__name__)
-    types = typing.get_type_hints(config)
+def add_options(parser: argparse.ArgumentParser, config: Any) -> None:  # noqa: ANN401
+    """Add one flag for each field of a config, e.g. `batch_size` -> `--batch-size`.
+
+    Args:
+        parser: gets the flags, in a group of their own.
+        config: a config, whose values the help shows.
+    """
+    group = parser.add_argument_group(type(config).__name__)
+    types = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         group.add_argument(
             "--" + field.name.replace("_", "-"),
-            default=field.default,
+            default=argparse.SUPPRESS,
             type=types[field.name],
-            help=f"{field.metadata['help']} (default: {field.default})",
+            help=f"{field.metadata['help']} (default: {getattr(config, field.name)})",
         )
 
 
-def from_options(config: type[Config], namespace: argparse.Namespace) -> Config:
-    """Build `config` from parsed flags; its own checks run."""
-    names = (field.name for field in dataclasses.fields(config))  # type: ignore[arg-type]
-    return config(**{name: getattr(namespace, name) for name in names})
+def from_options(config: Config, namespace: argparse.Namespace) -> Config:
+    """Change a config by the flags that were given; its own checks run."""
+    names = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    given = {name: value for name, value in vars(namespace).items() if name in names}
+    return dataclasses.replace(config, **given)  # type: ignore[type-var]
 
 
 def _require(config: Any, **limits: tuple[float, float]) -> None:  # noqa: ANN401
@@ -134,3 +141,102 @@ class LossConfig:
     def __post_init__(self) -> None:
         _require(self, mil_weight=(0, 1000), crf_weight=(0, 1000), pairwise_weight=(0, 1000))
         _require(self, mask_weight=(0, 1000), mil_warmup=(0, 1), crf_warmup=(0, 1))
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """How training sees an instance: a random window, mirrored, in other colours."""
+
+    margin_low: float = option(0.05, "smallest margin, as a fraction of the box side")
+    margin_high: float = option(0.4, "largest margin, as a fraction of the box side")
+    gated: float = option(0.0, "chance that the two sides of an axis share one margin's growth")
+    box_jitter: float = option(0.03, "standard deviation of each side of the box prompt")
+    exact_share: float = option(0.35, "chance that the box prompt is exact")
+    flip_share: float = option(0.5, "chance of a mirrored crop")
+    colour_share: float = option(0.5, "chance that the student sees other colours")
+    brightness: float = option(0.4, "largest change of brightness")
+    contrast: float = option(0.4, "largest change of contrast")
+    saturation: float = option(0.2, "largest change of saturation")
+    hue: float = option(0.1, "largest change of hue, turns")
+    grey_share: float = option(0.2, "chance that the student sees no colours")
+    blur_share: float = option(0.5, "chance that the student sees a blurred crop")
+    stroke_share: float = option(0.0, "chance that an instance with a mask is shown strokes")
+
+    def __post_init__(self) -> None:
+        _require(self, margin_low=(0, 2), margin_high=(self.margin_low, 2), gated=(0, 1))
+        _require(self, box_jitter=(0, 0.5), exact_share=(0, 1), flip_share=(0, 1))
+        _require(self, colour_share=(0, 1), brightness=(0, 1), contrast=(0, 1), saturation=(0, 1))
+        _require(self, hue=(0, 0.5), grey_share=(0, 1), blur_share=(0, 1), stroke_share=(0, 1))
+
+    @classmethod
+    def paper(cls) -> "ViewConfig":
+        """Complementary gates: 1.0 to 1.6 box sides; the box prompt is exact (and not read)."""
+        return cls(margin_low=0.0, margin_high=0.6, gated=1.0, box_jitter=0.0)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run from boxes, masks or both."""
+
+    supervision: str = option("mixed", "mixed (a mask where there is one), boxes, or masks")
+    steps: int = option(20000, "optimizer steps")
+    batch_size: int = option(64, "crops a step, over all processes")
+    accumulate: int = option(1, "parts in which a process computes its crops of a step")
+    rate: float = option(8e-4, "peak learning rate")
+    last_rate: float = option(0.01, "rate at the end, as a fraction of the peak")
+    warmup: float = option(0.04, "share of the steps in which the rate climbs to its peak")
+    weight_decay: float = option(0.05, "AdamW weight decay of matrices and kernels")
+    beta1: float = option(0.9, "AdamW's decay of the gradient's mean")
+    beta2: float = option(0.98, "AdamW's decay of the gradient's square")
+    drop_path: float = option(0.0, "chance that a crop skips a block, at the last block")
+    clip_norm: float = option(1.0, "largest gradient norm of a step")
+    momentum: float = option(0.999, "the teacher keeps this much of itself a step")
+    min_area: float = option(100.0, "smaller boxes are left out, square pixels")
+    longest: int = option(1024, "images are kept at most this large, pixels")
+    evaluate_every: int = option(1000, "steps between two looks at the held-out images")
+    patience: int = option(0, "looks without gain after which the run ends; 0: never")
+    save_minutes: float = option(10.0, "minutes between two saved states")
+    threshold: float = option(0.5, "mask probability written into the checkpoint")
+    seed: int = option(0, "of every draw")
+
+    def __post_init__(self) -> None:
+        if self.supervision not in SUPERVISION:
+            raise ValueError(
+                f"supervision must be one of {SUPERVISION}, got {self.supervision!r:.40}"
+            )
+        _require(self, steps=(1, 10**8), batch_size=(1, 65536), accumulate=(1, 1024), rate=(0, 1))
+        _require(self, last_rate=(0, 1), warmup=(0, 1), weight_decay=(0, 1), beta1=(0, 0.9999))
+        _require(self, beta2=(0, 0.9999), drop_path=(0, 0.9), clip_norm=(1e-6, 1e6))
+        _require(self, momentum=(0, 1), min_area=(0, 1e9), longest=(64, 16384), seed=(0, 2**31))
+        _require(self, evaluate_every=(1, 10**8), patience=(0, 10**6), save_minutes=(0, 1e5))
+        _require(self, threshold=(0.01, 0.99))
+        if self.batch_size % self.accumulate:
+            raise ValueError("batch_size must be a multiple of accumulate")
+
+    @classmethod
+    def paper(cls, boxes: int = 860_001) -> "TrainConfig":
+        """The published recipe: box only, batch 32, 10 epochs.
+
+        Args:
+            boxes: of the data set; COCO train2017 has 860,001.
+
+        Source: Lan et al., CVPR 2023, section 4.1 and its published settings.
+        """
+        return cls(
+            supervision="boxes",
+            steps=max(1, 10 * boxes // 32),
+            batch_size=32,
+            rate=32 * 1.5e-6,
+            last_rate=0.2,
+            warmup=0.1,  # one epoch of ten
+            weight_decay=5e-4,
+            beta2=0.9,
+            momentum=0.996,
+            min_area=2048.0,
+            threshold=0.1,
+        )
+
+    @classmethod
+    def default(cls) -> "TrainConfig":
+        """Ours."""
+        return cls()

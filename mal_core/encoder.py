@@ -10,6 +10,7 @@ Source: Lan et al., CVPR 2023, section 3.2 (a standard ViT as encoder); Dosovits
 from typing import NamedTuple
 
 import torch
+from timm.layers.drop import DropPath
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -97,3 +98,15 @@ class Encoder(nn.Module):
         """(B, 3, S, S) normalised and (B, 4, S, S) -> (B, N, dim) tokens and the skips."""
         tokens, skips = self.embed(crops, prompts)
         return self.finish(self.attend(tokens)), skips
+
+
+def set_drop_path(model: nn.Module, chance: float) -> None:
+    """Let crops skip blocks in training: never the first, with `chance` the last, linear between.
+
+    Source: Huang et al., Deep Networks with Stochastic Depth, ECCV 2016, as timm applies it.
+    """
+    blocks = [module for module in model.modules() if isinstance(module, Block)]
+    for index, block in enumerate(blocks):
+        share = chance * index / max(1, len(blocks) - 1)
+        block.drop_path1 = DropPath(share) if share else nn.Identity()
+        block.drop_path2 = DropPath(share) if share else nn.Identity()

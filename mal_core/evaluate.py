@@ -26,6 +26,7 @@ class InstanceScore:
     iou: float
     boundary_iou: float
     box_iou: float  # of the filled box with the true mask
+    fill: float  # of the answer's area in the box's
     expected_iou: float  # what the predictor itself expected
     jittered_iou: float | None
     seconds: float  # box -> run-length code, its share of the image's batch
@@ -104,13 +105,15 @@ def _score(
 ) -> InstanceScore:
     truth = annotation.rle
     assert truth is not None
+    full = fill_box(annotation.box, truth)
     return InstanceScore(
         annotation_id=annotation.id,
         category_id=annotation.category_id,
         area=truth.area,
         iou=iou(mask, truth),
         boundary_iou=boundary_iou(mask, truth),
-        box_iou=iou(fill_box(annotation.box, truth), truth),
+        box_iou=iou(full, truth),
+        fill=mask.area / full.area,
         expected_iou=expected,
         jittered_iou=None if jittered is None else iou(jittered, truth),
         seconds=seconds,

@@ -14,7 +14,8 @@ LAYERS = {
     "mal_core": (
         *("errors", "files", "config", "geometry", "masks", "prompts"),
         *("encoder", "decoder", "model", "losses", "metrics"),
-        *("coco", "dataset", "checkpoint", "predictor", "evaluate", "features", "finetune"),
+        *("coco", "dataset", "pool", "views", "checkpoint", "predictor", "evaluate"),
+        *("features", "finetune", "simulate"),
         *("commands", "__main__"),
     ),
     "app": (

@@ -29,7 +29,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
     command.add_argument("--out", type=Path, required=True, metavar="NEW.safetensors")
     add_weights(command)
     add_device(command)
-    add_options(command, FinetuneConfig)
+    add_options(command, FinetuneConfig())
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
         checkpoints.load(arguments.weights),
         material,
         arguments.out,
-        recipe(FinetuneConfig, arguments),
+        recipe(FinetuneConfig(), arguments),
         choose_device(arguments.device),
     )
     _print_events(events, as_json=arguments.json)

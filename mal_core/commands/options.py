@@ -63,8 +63,8 @@ def count(text: str) -> int:
     return value
 
 
-def recipe(config: type[Config], arguments: argparse.Namespace) -> Config:
-    """Build a config from its flags.
+def recipe(config: Config, arguments: argparse.Namespace) -> Config:
+    """Change a config by its flags.
 
     Raises:
         InputError: a value is out of its range.

@@ -7,9 +7,21 @@ from typing import Any
 
 import pytest
 
-from mal_core.config import CropConfig, FinetuneConfig, ModelConfig, add_options, from_options
+from mal_core.config import (
+    CRFConfig,
+    CropConfig,
+    FinetuneConfig,
+    LossConfig,
+    ModelConfig,
+    TrainConfig,
+    ViewConfig,
+    add_options,
+    from_options,
+)
 
-CONFIGS = [ModelConfig, CropConfig, FinetuneConfig]
+CONFIGS = [
+    *(ModelConfig, CropConfig, FinetuneConfig, CRFConfig, LossConfig, ViewConfig, TrainConfig)
+]
 
 
 @pytest.mark.parametrize(
@@ -51,24 +63,24 @@ def test_every_setting_says_what_it_is(config: type[Any]) -> None:
 @pytest.mark.parametrize("config", CONFIGS)
 def test_without_flags_the_defaults_come_back(config: type[Any]) -> None:
     parser = argparse.ArgumentParser()
-    add_options(parser, config)
-    assert from_options(config, parser.parse_args([])) == config()
+    add_options(parser, config())
+    assert from_options(config(), parser.parse_args([])) == config()
 
 
 def test_flags_change_settings_and_keep_their_types() -> None:
     parser = argparse.ArgumentParser()
-    add_options(parser, FinetuneConfig)
+    add_options(parser, FinetuneConfig())
     arguments = parser.parse_args(["--batch-size", "3", "--decoder-rate", "1e-3"])
-    assert from_options(FinetuneConfig, arguments) == FinetuneConfig(
+    assert from_options(FinetuneConfig(), arguments) == FinetuneConfig(
         batch_size=3, decoder_rate=1e-3
     )
 
 
 def test_flags_out_of_range_are_refused() -> None:
     parser = argparse.ArgumentParser()
-    add_options(parser, FinetuneConfig)
+    add_options(parser, FinetuneConfig())
     with pytest.raises(ValueError, match="epochs must be a whole number of 1 to 1000, got 0"):
-        from_options(FinetuneConfig, parser.parse_args(["--epochs", "0"]))
+        from_options(FinetuneConfig(), parser.parse_args(["--epochs", "0"]))
 
 
 def test_a_token_covers_16_pixels() -> None:

@@ -23,7 +23,7 @@ from mal_core.masks import RLE, decode, iou
 from mal_core.predictor import Predictor
 
 Draw = Callable[[int, int], Dataset]
-SCORE = InstanceScore(1, 1, 500, 0.5, 0.5, 0.5, 0.5, None, 0.1)
+SCORE = InstanceScore(1, 1, 500, 0.5, 0.5, 0.5, 0.8, 0.5, None, 0.1)
 
 
 @dataclass(frozen=True)
