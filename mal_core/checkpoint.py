@@ -7,7 +7,7 @@ of the network its config describes, its values finite. Nothing is ever unpickle
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -23,15 +23,22 @@ from mal_core.model import MAL
 MAX_BYTES = 4 * 2**30
 _FLOATS = {"F16", "BF16", "F32"}
 # Names in the file, which MODEL.md fixes, against those of our modules.
-_DECODER_FILE, _DECODER, _ENCODER = "dec.", "decoder.", "encoder."
-_CONFIG_NAMES = {
-    "dim": "dim",
-    "depth": "depth",
-    "heads": "heads",
-    "mlp": "mlp_ratio",
-    "img": "crop_size",
-    "reg": "registers",
+_PREFIXES = {
+    "studio": (("dec.", "decoder."), ("", "encoder.")),
+    "paper": (("decoder.", "paper.decoder."), ("encoder.", "paper.encoder.vit.")),
 }
+_CONFIG_NAMES = {
+    "studio": {
+        "dim": "dim",
+        "depth": "depth",
+        "heads": "heads",
+        "mlp": "mlp_ratio",
+        "img": "crop_size",
+        "reg": "registers",
+    },
+    "paper": {"design": "design", "backbone": "backbone", "stem": "stem", "img": "crop_size"},
+}
+_FIXED = {"studio": {"stem": "conv", "pin": 4}, "paper": {}}  # what every file of ours says
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ def load(path: Path) -> Checkpoint:
     """Read a checkpoint, strictly.
 
     Args:
-        path: a .safetensors file in the layout of weights/MODEL.md.
+        path: a .safetensors file in the layout of weights/MODEL.md, or of the paper's design.
 
     Returns:
         The network and its settings.
@@ -70,8 +77,8 @@ def load(path: Path) -> Checkpoint:
             raise CheckpointError(f"{path.name} is larger than {MAX_BYTES} bytes: {size}")
         with safe_open(path, "pt") as file:
             metadata = dict(file.metadata() or {})
-            config, threshold, margin = _read_metadata(metadata, path.name)
-            model = _empty_model(config)
+            config, crop, threshold = _read_metadata(metadata, path.name)
+            model = _empty_model(config, path.name)
             _check_tensors(file, model, path.name)
             # Copies: a tensor that shares the mapped file would change with the file.
             tensors = {n: file.get_tensor(n).to(torch.float32, copy=True) for n in file.keys()}  # noqa: SIM118
@@ -80,8 +87,8 @@ def load(path: Path) -> Checkpoint:
     except SafetensorError as error:
         raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}") from error
     _check_finite(tensors, path.name)
-    model.load_state_dict({_to_module(n): value for n, value in tensors.items()}, assign=True)
-    crop = CropConfig(size=config.crop_size, margin=margin)
+    names = _file_names(model)
+    model.load_state_dict({name: tensors[names[name]] for name in names}, assign=True)
     return Checkpoint(model.eval(), crop, threshold, file_sha256(path), metadata)
 
 
@@ -101,10 +108,11 @@ def save(model: MAL, path: Path, metadata: Mapping[str, str]) -> str:
         CheckpointError: a weight is not finite, or the disk refuses.
     """
     tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    halves = {_to_file(name): value.half().contiguous() for name, value in tensors.items()}
+    names, design = _file_names(model), model.config.design
+    halves = {names[name]: value.half().contiguous() for name, value in tensors.items()}
     _check_finite(halves, path.name)
-    config = {key: getattr(model.config, name) for key, name in _CONFIG_NAMES.items()}
-    config |= {"stem": "conv", "pin": 4}
+    config = {key: getattr(model.config, name) for key, name in _CONFIG_NAMES[design].items()}
+    config |= _FIXED[design]
     notes = {**metadata, "config": json.dumps(config)}
     data = _sort_header(tensors_to_bytes(halves, notes))
     try:
@@ -144,33 +152,39 @@ def keep(path: Path, folder: Path) -> str:
     return sha256
 
 
-def _read_metadata(metadata: Mapping[str, str], name: str) -> tuple[ModelConfig, float, float]:
-    """Take the network's shape, the threshold and the margin out of the file's notes."""
+def _read_metadata(metadata: Mapping[str, str], name: str) -> tuple[ModelConfig, CropConfig, float]:
+    """Take the network's shape, its crop and the threshold out of the file's notes."""
     try:
         raw = json.loads(metadata["config"])
-        if raw["stem"] != "conv" or raw["pin"] != 4:
+        design = raw.get("design", "studio")
+        if any(raw[key] != value for key, value in _FIXED[design].items()):
             raise CheckpointError(f"{name} has another stem or other prompts than this program")
-        config = ModelConfig(**{ours: raw[theirs] for theirs, ours in _CONFIG_NAMES.items()})
+        config = ModelConfig(**{o: raw[theirs] for theirs, o in _CONFIG_NAMES[design].items()})
         threshold = float(metadata.get("threshold", "0.5"))
-        margin = float(metadata.get("eval_expand", "0.2"))
-        CropConfig(size=config.crop_size, margin=margin)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        crop = CropConfig.of(config)
+        margin = float(metadata.get("eval_expand", crop.margin))
+        crop = replace(crop, margin=margin)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{name} does not describe a network of ours: {error!r:.200}"
         ) from error
     if not 0 < threshold < 1:
         raise CheckpointError(f"{name}: the threshold must be between 0 and 1, got {threshold}")
-    return config, threshold, margin
+    return config, crop, threshold
 
 
-def _empty_model(config: ModelConfig) -> MAL:
-    with torch.device("meta"):
-        return MAL(config)
+def _empty_model(config: ModelConfig, name: str) -> MAL:
+    try:
+        with torch.device("meta"):
+            return MAL(config)
+    except ValueError as error:
+        raise CheckpointError(f"{name}: {error!s:.200}") from error
 
 
 def _check_tensors(file: safe_open, model: MAL, name: str) -> None:
     """Compare names, shapes and types with the network's before any data is read."""
-    wanted = {_to_file(key): list(value.shape) for key, value in model.state_dict().items()}
+    names = _file_names(model)
+    wanted = {names[key]: list(value.shape) for key, value in model.state_dict().items()}
     found = set(file.keys())
     if missing := sorted(wanted.keys() - found):
         raise CheckpointError(f"{name} lacks {len(missing)} tensors: {', '.join(missing[:5])}")
@@ -189,16 +203,14 @@ def _check_finite(tensors: Mapping[str, Tensor], name: str) -> None:
             raise CheckpointError(f"{name}: {key} holds values that are not finite")
 
 
-def _to_module(name: str) -> str:
-    if name.startswith(_DECODER_FILE):
-        return _DECODER + name.removeprefix(_DECODER_FILE)
-    return _ENCODER + name
-
-
-def _to_file(name: str) -> str:
-    if name.startswith(_DECODER):
-        return _DECODER_FILE + name.removeprefix(_DECODER)
-    return name.removeprefix(_ENCODER)
+def _file_names(model: MAL) -> dict[str, str]:
+    """The name in the file of each tensor of the network; they tell the two apart: MODEL.md."""
+    names = {}
+    for name in model.state_dict():
+        for theirs, ours in _PREFIXES[model.config.design]:
+            if name.startswith(ours):
+                names[name] = theirs + name.removeprefix(ours)
+    return names
 
 
 def _sort_header(data: bytes) -> bytes:

@@ -2,12 +2,14 @@
 
 import argparse
 import dataclasses
+import re
 import typing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 Config = TypeVar("Config")
 SUPERVISION = ("mixed", "boxes", "masks")
+BACKBONE = re.compile(r"(vit|deit3?)_[a-z0-9_]{0,40}patch16_[a-z0-9_]{1,40}")
 
 
 def option(default: Any, text: str) -> Any:  # noqa: ANN401
@@ -51,27 +53,71 @@ def _require(config: Any, **limits: tuple[float, float]) -> None:  # noqa: ANN40
             raise ValueError(f"{name} must be {kind} of {low} to {high}, got {value!r:.40}")
 
 
+def _require_choice(config: Any, **choices: tuple[str, ...]) -> None:  # noqa: ANN401
+    """Check that each named field is one of its words."""
+    for name, words in choices.items():
+        value = getattr(config, name)
+        if value not in words:
+            raise ValueError(f"{name} must be one of {', '.join(words)}, got {value!r:.40}")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network's shape. The stem halves the crop four times, so a token covers 16 pixels."""
+    """The network's shape; a token covers 16 pixels in both designs.
 
-    dim: int = option(320, "channels of a token")
-    depth: int = option(10, "transformer blocks")
-    heads: int = option(5, "attention heads")
-    mlp_ratio: float = option(4.0, "hidden channels of a block's MLP, as a multiple of dim")
+    "studio" is the network of weights/MODEL.md: dim, depth, heads, mlp_ratio and registers shape
+    it. "paper" is the paper's own: `backbone` names a ViT of timm, which fixes all of those.
+    """
+
+    design: str = option("studio", "studio: ours, takes prompts; paper: a timm ViT, no prompts")
+    dim: int = option(320, "studio: channels of a token")
+    depth: int = option(10, "studio: transformer blocks")
+    heads: int = option(5, "studio: attention heads")
+    mlp_ratio: float = option(4.0, "studio: hidden channels of a block's MLP, multiple of dim")
     crop_size: int = option(256, "side of the square crop, pixels")
-    registers: int = option(4, "extra tokens without position")
+    registers: int = option(4, "studio: extra tokens without position")
+    backbone: str = option("vit_base_patch16_224", "paper: timm's name of a ViT, 16-pixel patches")
+    stem: str = option("conv", "paper: conv, four convolutions, or patch, timm's own projection")
 
     def __post_init__(self) -> None:
+        _require_choice(self, design=tuple(_SHAPED_BY), stem=("conv", "patch"))
         _require(self, dim=(16, 2048), depth=(1, 48), heads=(1, 64), mlp_ratio=(1, 8))
         _require(self, crop_size=(64, 1024), registers=(0, 32))
         if self.dim % self.heads or self.crop_size % 16:
             raise ValueError("dim must be a multiple of heads, and crop_size of 16")
+        if not isinstance(self.backbone, str) or not BACKBONE.fullmatch(self.backbone):
+            example = "such as vit_base_patch16_224"
+            raise ValueError(f"backbone must be a ViT {example}, got {self.backbone!r:.60}")
+        for field in dataclasses.fields(self):
+            foreign = field.name not in (*_SHAPED_BY[self.design], "design", "crop_size")
+            if foreign and getattr(self, field.name) != field.default:
+                raise ValueError(f"{field.name} has no meaning for the {self.design} design")
+
+    @classmethod
+    def paper(cls) -> "ModelConfig":
+        """ViT-B/16 with the convolutional stem on crops of 512 pixels, as published."""
+        return cls(design="paper", crop_size=512)
 
     @property
     def grid(self) -> int:
         """Tokens along one side of the crop."""
         return self.crop_size // 16
+
+    @property
+    def prompted(self) -> bool:
+        """Whether the network reads prompt planes."""
+        return self.design == "studio"
+
+    def describe(self) -> dict[str, object]:
+        """The fields that shape this design's network."""
+        names = ("design", *_SHAPED_BY[self.design], "crop_size")
+        return {name: getattr(self, name) for name in names}
+
+
+_SHAPED_BY = {
+    "studio": ("dim", "depth", "heads", "mlp_ratio", "registers"),
+    "paper": ("backbone", "stem"),
+}
 
 
 @dataclass(frozen=True)
@@ -85,6 +131,11 @@ class CropConfig:
 
     def __post_init__(self) -> None:
         _require(self, size=(16, 1024), margin=(0, 2), supersample=(1, 8), max_window=(64, 8192))
+
+    @classmethod
+    def of(cls, model: ModelConfig) -> "CropConfig":
+        """The test crop of a network: 1.4 x the box, or the 1.3 x of the paper's design."""
+        return cls(size=model.crop_size, margin=0.15 if model.design == "paper" else 0.2)
 
 
 @dataclass(frozen=True)
@@ -200,10 +251,7 @@ class TrainConfig:
     seed: int = option(0, "of every draw")
 
     def __post_init__(self) -> None:
-        if self.supervision not in SUPERVISION:
-            raise ValueError(
-                f"supervision must be one of {SUPERVISION}, got {self.supervision!r:.40}"
-            )
+        _require_choice(self, supervision=SUPERVISION)
         _require(self, steps=(1, 10**8), batch_size=(1, 65536), accumulate=(1, 1024), rate=(0, 1))
         _require(self, last_rate=(0, 1), warmup=(0, 1), weight_decay=(0, 1), beta1=(0, 0.9999))
         _require(self, beta2=(0, 0.9999), drop_path=(0, 0.9), clip_norm=(1e-6, 1e6))

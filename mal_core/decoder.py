@@ -49,20 +49,26 @@ class Decoder(nn.Module):
         side = math.isqrt(tokens.shape[1])
         x = tokens.transpose(1, 2).unflatten(2, (side, side))  # (B, dim, S/16, S/16)
         x = self.in3(self.in1(x))
-        x = self.up8(_double(x) + self.lat8(skips.f8))  # (B, 128, S/8, S/8)
-        y = self.up4(_double(x) + self.lat4(skips.f4))  # (B, 64, S/4, S/4)
+        x = self.up8(double(x) + self.lat8(skips.f8))  # (B, 128, S/8, S/8)
+        y = self.up4(double(x) + self.lat4(skips.f4))  # (B, 64, S/4, S/4)
         pooled = torch.cat([tokens.mean(1), tokens.amax(1)], 1)
         key4, bias, key2 = self.key(pooled).float().split([WIDTH4, 1, WIDTH2], 1)
         coarse = _dot(self.val4(y), key4) + bias[:, :, None]
-        value2 = self.val2(_double(self.red2(y)) + self.lat2(skips.f2))  # (B, 32, S/2, S/2)
-        fine = _double(coarse[:, None])[:, 0] + _dot(value2, key2)
+        value2 = self.val2(double(self.red2(y)) + self.lat2(skips.f2))  # (B, 32, S/2, S/2)
+        fine = double(coarse[:, None])[:, 0] + _dot(value2, key2)
         return coarse, fine
 
 
-def _double(maps: Tensor) -> Tensor:
+def double(maps: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, C, 2h, 2w), bilinear."""
     return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
 
 
+def dot(values: Tensor, key: Tensor) -> Tensor:
+    """(B, C, h, w) . (B, C) -> (B, h, w), in float32: the sum can pass fp16's range."""
+    with torch.autocast(values.device.type, enabled=False):
+        return torch.einsum("bchw,bc->bhw", values.float(), key.float())
+
+
 def _dot(values: Tensor, key: Tensor) -> Tensor:
-    """(B, C, h, w) . (B, C) / sqrt(C) -> (B, h, w), in float32: the sum can pass fp16's range."""
-    return torch.einsum("bchw,bc->bhw", values.float(), key) / math.sqrt(key.shape[1])
+    return dot(values, key) / math.sqrt(key.shape[1])

@@ -1,17 +1,20 @@
 """The image encoder: a convolutional stem and a plain ViT on its 16-pixel tokens.
 
-timm's transformer block is used unchanged; the stem's maps at strides 2, 4 and 8 are kept for the
-decoder, and four register tokens without position are added.
+`Encoder` is the studio design's: timm's transformer block is used unchanged; the stem's maps at
+strides 2, 4 and 8 are kept for the decoder, and four register tokens without position are added.
+`TimmEncoder` is the paper design's: a whole ViT of timm, by name.
 
 Source: Lan et al., CVPR 2023, section 3.2 (a standard ViT as encoder); Dosovitskiy et al., ICLR
 2021; registers after Darcet et al., ICLR 2024; weights/MODEL.md for every layer.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
+import timm
 import torch
 from timm.layers.drop import DropPath
-from timm.models.vision_transformer import Block
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from mal_core.config import ModelConfig
@@ -110,3 +113,57 @@ def set_drop_path(model: nn.Module, chance: float) -> None:
         share = chance * index / max(1, len(blocks) - 1)
         block.drop_path1 = DropPath(share) if share else nn.Identity()
         block.drop_path2 = DropPath(share) if share else nn.Identity()
+
+
+class ConvStem(nn.Sequential):
+    """Four halvings of widths C/8, C/4, C/2 and C, then 1x1, instead of the patch projection.
+
+    Source: the stem of Lan et al., CVPR 2023, as published.
+    """
+
+    def __init__(self, dim: int) -> None:
+        widths = (3, dim // 8, dim // 4, dim // 2, dim)
+        stages = [conv_norm_gelu(*pair, stride=2, groups=1) for pair in pairwise(widths)]
+        stages[-1].append(nn.Conv2d(dim, dim, 1))
+        super().__init__(*stages)
+
+
+class TimmEncoder(nn.Module):
+    """Crops -> a map of features at stride 16, by a ViT of timm.
+
+    Attributes:
+        vit: timm's module, its position embeddings made for the crop's grid.
+        dim: channels C of the map.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build a new network.
+
+        Raises:
+            ValueError: timm has no plain ViT of that name.
+        """
+        super().__init__()
+        self._grid = config.grid
+        self.vit = _vit(config.backbone, config.crop_size)
+        self.dim: int = self.vit.embed_dim
+        if config.stem == "conv":
+            self.vit.patch_embed.proj = ConvStem(self.dim)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised -> (B, C, S/16, S/16); the class token is dropped."""
+        tokens: Tensor = self.vit.forward_features(crops)  # (B, prefix + N, C)
+        patches = tokens[:, self.vit.num_prefix_tokens :].transpose(1, 2)
+        maps: Tensor = patches.unflatten(2, (self._grid, self._grid))
+        return maps
+
+
+def _vit(name: str, size: int) -> VisionTransformer:
+    try:
+        vit = timm.create_model(
+            name, pretrained=False, img_size=size, num_classes=0, global_pool=""
+        )
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"timm cannot build {name}: {error}") from error
+    if not isinstance(vit, VisionTransformer):
+        raise ValueError(f"{name} is a {type(vit).__name__}, not a plain ViT")
+    return vit

@@ -73,11 +73,14 @@ def finetune(
         "judged" {before, after, categories}; "saved" {sha256, best_epoch, n_train}.
 
     Raises:
-        TrainingError: a loss is not finite.
+        TrainingError: the parent is not of the studio design, or a loss is not finite.
         BadImage: an image is missing or of another size.
         CheckpointError: the new file cannot be written.
         OSError: there is no folder for it, or no room for the features beside it.
     """
+    if parent.model.config.design != "studio":
+        design = parent.model.config.design
+        raise TrainingError(f"fine-tuning takes weights of the studio design, got the {design}'s")
     model = deepcopy(parent.model).to(device)
     frozen = max(0, model.config.depth - config.tuned_blocks)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix="features-") as scratch:

@@ -56,6 +56,12 @@ def check_boxes(boxes: object, height: int, width: int) -> list[Box]:
     return [(float(a), float(b), float(c), float(d)) for a, b, c, d in clipped]
 
 
+def box_area(box: Box) -> float:
+    """Pixels that a box covers, fractions included."""
+    x0, y0, x1, y1 = box
+    return (x1 - x0) * (y1 - y0)
+
+
 def box_to_rect(box: Box, height: int, width: int) -> Rect:
     """The whole pixels a box touches, inside the image."""
     x0, y0, x1, y1 = box

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from mal_core.config import ModelConfig
 from mal_core.decoder import Decoder
 from mal_core.encoder import Encoder
+from mal_core.paper import Paper
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB in [0, 1]
 STD = (0.229, 0.224, 0.225)
@@ -27,13 +28,57 @@ def normalise(crops: Tensor, valid: Tensor) -> Tensor:
 
 
 class MAL(nn.Module):
-    """A box-cropped image and its prompts in, the object's mask logits out."""
+    """A box-cropped image and its prompts in, the object's mask logits out.
+
+    Attributes:
+        config: what the network was built from.
+        encoder: of the studio design only.
+        decoder: of the studio design only.
+        paper: of the paper's design only, both parts.
+    """
+
+    encoder: Encoder
+    decoder: Decoder
+    paper: Paper
 
     def __init__(self, config: ModelConfig) -> None:
+        """Build a new network.
+
+        Raises:
+            ValueError: the paper's design, and timm has no such ViT.
+        """
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config.dim)
+        if config.design == "paper":
+            self.paper = Paper(config)
+        else:
+            self.encoder = Encoder(config)
+            self.decoder = Decoder(config.dim)
+            self._start_studio()
+
+    def forward(
+        self, crops: Tensor, prompts: Tensor, areas: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Label crops.
+
+        Args:
+            crops: (B, 3, S, S) float, normalised.
+            prompts: (B, 4, S, S) float, see mal_core.prompts; not read by the paper's design.
+            areas: (B,) float, of the boxes in pixels of the original image; read only by the
+                paper's design, which without them takes all boxes as of 32^2 to 96^2 pixels.
+
+        Returns:
+            (B, S/4, S/4) and (B, S/2, S/2) float logits; inference uses the second, which in the
+            paper's design is the first, bilinearly enlarged.
+        """
+        if self.config.design == "paper":
+            coarse, fine = self.paper(crops, areas)
+        else:
+            coarse, fine = self.decoder(*self.encoder(crops, prompts))
+        return coarse, fine
+
+    def _start_studio(self) -> None:
+        """The random start of the studio design."""
         self.apply(_initialise)
         for empty in (self.encoder.pos, self.encoder.reg):
             nn.init.trunc_normal_(empty, std=0.02)
@@ -43,20 +88,6 @@ class MAL(nn.Module):
             first.weight[:, 3:] = 0
             self.encoder.prompt.weight.zero_()
             self.encoder.prompt.bias.zero_()  # type: ignore[union-attr]
-
-    def forward(self, crops: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
-        """Label crops.
-
-        Args:
-            crops: (B, 3, S, S) float, normalised.
-            prompts: (B, 4, S, S) float, see mal_core.prompts.
-
-        Returns:
-            (B, S/4, S/4) and (B, S/2, S/2) float logits; inference uses the second.
-        """
-        tokens, skips = self.encoder(crops, prompts)
-        coarse, fine = self.decoder(tokens, skips)
-        return coarse, fine
 
 
 def _initialise(module: nn.Module) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from mal_core import checkpoint as checkpoints
 from mal_core.checkpoint import Checkpoint
 from mal_core.errors import BadImage, InputError
-from mal_core.geometry import Box, Crop, Image, Rect, box_to_rect, check_boxes
+from mal_core.geometry import Box, Crop, Image, Rect, box_area, box_to_rect, check_boxes
 from mal_core.masks import RLE, encode
 from mal_core.model import normalise
 from mal_core.prompts import Stroke, prompt_planes
@@ -179,16 +179,19 @@ class Predictor:
     ) -> Tensor:
         """(B, s, s) logits. Boxes with strokes go twice: their first answer is a prompt."""
         size = self.checkpoint.crop.size
-        logits = self._run(images, torch.stack([prompt_planes(crop, size) for crop in crops]))
-        marked = [index for index, strokes in enumerate(marks) if strokes]
+        planes = torch.stack([prompt_planes(crop, size) for crop in crops])
+        areas = torch.tensor([box_area(crop.box) for crop in crops])
+        logits = self._run(images, planes, areas)
+        prompted = self.checkpoint.model.config.prompted
+        marked = [index for index, strokes in enumerate(marks) if strokes and prompted]
         if marked:
             again = [prompt_planes(crops[i], size, marks[i], logits[i]) for i in marked]
-            logits[marked] = self._run(images[marked], torch.stack(again))
+            logits[marked] = self._run(images[marked], torch.stack(again), areas[marked])
         return logits
 
-    def _run(self, images: Tensor, planes: Tensor) -> Tensor:
-        """(B, s, s) fine logits, back on the CPU."""
-        fine: Tensor = self._model(images.to(self._device), planes.to(self._device))[1]
+    def _run(self, *inputs: Tensor) -> Tensor:
+        """Crops, planes and box areas -> (B, s, s) fine logits, back on the CPU."""
+        fine: Tensor = self._model(*(part.to(self._device) for part in inputs))[1]
         return fine.cpu()
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
     "mal_core": (
         *("errors", "files", "config", "geometry", "masks", "prompts"),
-        *("encoder", "decoder", "model", "losses", "metrics"),
+        *("encoder", "decoder", "paper", "model", "losses", "metrics"),
         *("coco", "dataset", "pool", "views", "checkpoint", "predictor", "evaluate"),
         *("features", "finetune", "simulate"),
         *("commands", "__main__"),

@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> None:
         "file": arguments.weights.name,
         "sha256": loaded.sha256,
         "parameters": sum(p.numel() for p in loaded.model.parameters()),
-        "model": vars(loaded.model.config),
+        "model": loaded.model.config.describe(),
         "crop": vars(loaded.crop),
         "threshold": loaded.threshold,
         "device": str(choose_device(arguments.device)),
