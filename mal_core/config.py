@@ -2,12 +2,14 @@
 
 import argparse
 import dataclasses
+import math
 import re
 import typing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 Config = TypeVar("Config")
+COCO_BOXES = 860_001  # of train2017, without crowds
 SUPERVISION = ("mixed", "boxes", "masks")
 BACKBONE = re.compile(r"(vit|deit3?)_[a-z0-9_]{0,40}patch16_[a-z0-9_]{1,40}")
 
@@ -177,6 +179,11 @@ class CRFConfig:
         _require(self, zeta=(1e-3, 100), dilation=(1, 8), iterations=(0, 1000))
         _require(self, floor=(1e-4, 0.49), min_fill=(0, 1), max_fill=(0, 1))
 
+    @classmethod
+    def paper(cls) -> "CRFConfig":
+        """As published: 100 updates."""
+        return cls(iterations=100)
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -187,11 +194,30 @@ class LossConfig:
     crf_weight: float = option(0.5, "of the fit to the mean field's mask")
     crf_warmup: float = option(0.3, "share of the run in which that weight climbs")
     pairwise_weight: float = option(1.0, "of BoxInst's colour term; 0 leaves it out")
+    pairwise_theta: float = option(0.4, "colour scale of that term, on the normalised image")
+    pairwise_similarity: float = option(0.3, "colours at least this similar should share a label")
+    pairwise_dilation: int = option(2, "distance to the 8 neighbours in that term, cells")
     mask_weight: float = option(1.0, "of the fit to a person's mask")
+    stride: int = option(2, "crop pixels along a cell that boxes teach: 2 or 4")
 
     def __post_init__(self) -> None:
         _require(self, mil_weight=(0, 1000), crf_weight=(0, 1000), pairwise_weight=(0, 1000))
         _require(self, mask_weight=(0, 1000), mil_warmup=(0, 1), crf_warmup=(0, 1))
+        _require(self, pairwise_theta=(1e-3, 100), pairwise_similarity=(0, 1))
+        _require(self, pairwise_dilation=(1, 8))
+        if self.stride not in (2, 4):
+            raise ValueError(f"stride must be 2 or 4, got {self.stride!r:.40}")
+
+    @classmethod
+    def paper(cls, boxes: int = COCO_BOXES) -> "LossConfig":
+        """MIL and CRF alone, at stride 4; they climb over 1000 and 4000 steps of batch 32.
+
+        Args:
+            boxes: of the data set, seen 10 times.
+        """
+        steps = 10 * boxes / 32
+        mil, crf = min(1.0, 1000 / steps), min(1.0, 4000 / steps)
+        return cls(pairwise_weight=0.0, stride=4, mil_warmup=mil, crf_warmup=crf)
 
 
 @dataclass(frozen=True)
@@ -211,6 +237,7 @@ class ViewConfig:
     hue: float = option(0.1, "largest change of hue, turns")
     grey_share: float = option(0.2, "chance that the student sees no colours")
     blur_share: float = option(0.5, "chance that the student sees a blurred crop")
+    prompt_share: float = option(1.0, "chance that the network is shown the box")
     stroke_share: float = option(0.0, "chance that an instance with a mask is shown strokes")
 
     def __post_init__(self) -> None:
@@ -218,6 +245,7 @@ class ViewConfig:
         _require(self, box_jitter=(0, 0.5), exact_share=(0, 1), flip_share=(0, 1))
         _require(self, colour_share=(0, 1), brightness=(0, 1), contrast=(0, 1), saturation=(0, 1))
         _require(self, hue=(0, 0.5), grey_share=(0, 1), blur_share=(0, 1), stroke_share=(0, 1))
+        _require(self, prompt_share=(0, 1))
 
     @classmethod
     def paper(cls) -> "ViewConfig":
@@ -262,11 +290,11 @@ class TrainConfig:
             raise ValueError("batch_size must be a multiple of accumulate")
 
     @classmethod
-    def paper(cls, boxes: int = 860_001) -> "TrainConfig":
+    def paper(cls, boxes: int = COCO_BOXES) -> "TrainConfig":
         """The published recipe: box only, batch 32, 10 epochs.
 
         Args:
-            boxes: of the data set; COCO train2017 has 860,001.
+            boxes: of the data set.
 
         Source: Lan et al., CVPR 2023, section 4.1 and its published settings.
         """
@@ -286,5 +314,29 @@ class TrainConfig:
 
     @classmethod
     def default(cls) -> "TrainConfig":
-        """Ours."""
+        """Ours: what the flags say when nothing else is asked for."""
         return cls()
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step: a linear climb, then half a cosine down to `last_rate`."""
+        climb = max(1, round(self.steps * self.warmup))
+        if step < climb:
+            return self.rate * (step + 1) / climb
+        place = (step - climb) / max(1, self.steps - climb)
+        fall = 0.5 * (1 + math.cos(math.pi * place))
+        return self.rate * (self.last_rate + (1 - self.last_rate) * fall)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a run."""
+
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig.default)
+    view: ViewConfig = dataclasses.field(default_factory=ViewConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    crf: CRFConfig = dataclasses.field(default_factory=CRFConfig)
+
+    @classmethod
+    def paper(cls) -> "Recipe":
+        """The published recipe, on COCO."""
+        return cls(TrainConfig.paper(), ViewConfig.paper(), LossConfig.paper(), CRFConfig.paper())

@@ -1,10 +1,22 @@
-"""What training minimises: pure functions of logits and targets, in float32."""
+"""What training minimises: pure functions of logits and targets, in float32.
 
+Every term is given for each item, so that data-parallel workers can average over the whole batch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mal_core.config import CRFConfig, LossConfig
+from mal_core.crf import Pairs, mean_field, teaches
+from mal_core.model import normalise
+
 COARSE_WEIGHT = 0.4  # of the stride-4 logits against the stride-2 ones
 BCE_WEIGHT = 2.0
+SMOOTH = 0.001  # of Dice in the box-only terms
 
 
 def dice_loss(probs: Tensor, target: Tensor, smooth: float) -> Tensor:
@@ -30,6 +42,11 @@ def dice_loss(probs: Tensor, target: Tensor, smooth: float) -> Tensor:
 
 
 def mask_loss(coarse: Tensor, fine: Tensor, target: Tensor) -> Tensor:
+    """The mean of `mask_losses` over the batch, a scalar."""
+    return mask_losses(coarse, fine, target).mean()
+
+
+def mask_losses(coarse: Tensor, fine: Tensor, target: Tensor) -> Tensor:
     """Fit masks that a person accepted or corrected: 2 BCE + Dice at both strides.
 
     Args:
@@ -38,12 +55,171 @@ def mask_loss(coarse: Tensor, fine: Tensor, target: Tensor) -> Tensor:
         target: (B, s, s) float in [0, 1], the share of each cell that the mask covers.
 
     Returns:
-        Scalar, the mean over the batch.
+        (B,) float.
+
+    Raises:
+        ValueError: if the sizes do not fit.
     """
     small = F.avg_pool2d(target[:, None], 2)[:, 0]  # (B, s/2, s/2)
     return _fit(fine, target) + COARSE_WEIGHT * _fit(coarse, small)
 
 
+def mil_loss(probs: Tensor, box: Tensor) -> Tensor:
+    """Ask every row and column that crosses the box to hold some foreground, and no other.
+
+    Args:
+        probs: (B, h, w) float in [0, 1], mask probabilities of the crop.
+        box: (B, h, w) float in {0, 1}, one inside the box.
+
+    Returns:
+        (B,) float in [0, 2]: about 0 when row and column maxima equal those of the box, 2 for an
+        empty map.
+
+    Raises:
+        ValueError: if the two shapes differ.
+
+    Source: Lan et al., CVPR 2023, the MIL loss; after BoxInst's projection loss.
+    """
+    columns = dice_loss(probs.amax(1), box.amax(1), SMOOTH)
+    return columns + dice_loss(probs.amax(2), box.amax(2), SMOOTH)
+
+
+def crf_loss(probs: Tensor, refined: Tensor, keep: Tensor) -> Tensor:
+    """Fit the masks that the mean field made; see `mal_core.crf`.
+
+    Args:
+        probs: (B, h, w) float in [0, 1].
+        refined: (B, h, w) float in {0, 1}, without gradient.
+        keep: (B,) bool, which of them teach.
+
+    Returns:
+        (B,) float in [0, 1], exactly 0 where not kept.
+
+    Raises:
+        ValueError: if the shapes of the maps differ.
+
+    Source: Lan et al., CVPR 2023, the CRF loss.
+    """
+    return dice_loss(probs, refined, SMOOTH) * keep
+
+
+@dataclass(frozen=True)
+class BoxBatch:
+    """What is known of crops without a mask, on the grid of the logits.
+
+    Attributes:
+        image: (B, 3, h, w) float, normalised, without the student's colour changes.
+        box: (B, h, w) float in {0, 1}, one inside the box and the image.
+        valid: (B, h, w) float in {0, 1}, one inside the image.
+    """
+
+    image: Tensor
+    box: Tensor
+    valid: Tensor
+
+    @classmethod
+    def from_crops(cls, crops: Tensor, box: Tensor, valid: Tensor, stride: int) -> "BoxBatch":
+        """Shrink crops to the grid of the logits; a cell counts by what most of it is.
+
+        Args:
+            crops: (B, 3, S, S) float in [0, 1], RGB.
+            box: (B, S, S) float in [0, 1], the share of each pixel inside the box.
+            valid: (B, S, S) float in {0, 1}, one inside the image.
+            stride: crop pixels along the side of a cell.
+        """
+        exists = (F.avg_pool2d(valid.float(), stride) > 0.5).float()
+        within = (F.avg_pool2d(box.float(), stride) > 0.5).float() * exists
+        return cls(normalise(F.avg_pool2d(crops.float(), stride), exists), within, exists)
+
+
+def pairwise_loss(logits: Tensor, batch: BoxBatch, config: LossConfig) -> Tensor:
+    """Ask neighbours of similar colour for one label: -log P(same), the mean over such pairs.
+
+    P(same) = p_i p_j + (1 - p_i)(1 - p_j). A pair counts if an end is in the box, both ends are
+    in the image, and exp(-|I_i - I_j| / theta) is at least `pairwise_similarity`. BoxInst's colours
+    are Lab, with theta 2; here they are those of the normalised image. Its paper divides by all
+    pairs that touch the box; here, as in its published code, by those that count.
+
+    Args:
+        logits: (B, h, w) float.
+        batch: the colours and boxes.
+        config: theta, the threshold and the dilation.
+
+    Returns:
+        (B,) float, 0 or more; 0 where no pair counts.
+
+    Source: Tian et al., CVPR 2021 (BoxInst), equations 5 to 8.
+    """
+    pairs = Pairs.of(logits, config.pairwise_dilation)
+    maps = [pairs.flatten(x.float()) for x in (logits, batch.image, batch.box, batch.valid)]
+    total = count = torch.zeros(len(logits), device=logits.device)
+    for score, colour, box, valid in zip(*map(pairs.ends, maps), strict=True):
+        similarity = torch.exp(-(colour[0] - colour[1]).norm(dim=1) / config.pairwise_theta)
+        counts = (similarity >= config.pairwise_similarity) * torch.maximum(*box)
+        counts = counts * valid[0] * valid[1]  # (B, n - offset)
+        total = total + (_surprise_of_same(*score) * counts).sum(1)
+        count = count + counts.sum(1)
+    return total / count.clamp(min=1)
+
+
+def box_only_loss(
+    student: Tensor,
+    teacher: Tensor,
+    batch: BoxBatch,
+    progress: float,
+    config: LossConfig,
+    crf: CRFConfig,
+) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """All that boxes can teach: bags, the mean field's masks, and similar neighbours.
+
+    The mean field starts from the mean of student and teacher. Only the student learns.
+
+    Args:
+        student: (B, h, w) logits.
+        teacher: (B, h, w) logits.
+        batch: image, boxes and validity on the same grid.
+        progress: share of the run that is over, 0 to 1; the terms climb with it.
+        config: weights and warm-ups.
+        crf: the mean field and its filter.
+
+    Returns:
+        loss: (B,) float32, to be averaged over the whole batch of all workers.
+        parts: each (B,), without weight and without gradient: "mil", "crf" (0 where not
+            taught), "pairwise" (0 if left out), "fill" (refined share of the box) and "taught"
+            (0 or 1).
+    """
+    with torch.autocast(student.device.type, enabled=False):
+        logits = student.float()
+        probs = logits.sigmoid() * batch.valid
+        start = (probs.detach() + teacher.detach().float().sigmoid()) / 2
+        refined = mean_field(batch.image, start, batch.box, batch.valid, crf)
+        keep = teaches(refined, batch.box, crf)
+        parts = {"mil": mil_loss(probs, batch.box), "crf": crf_loss(probs, refined, keep)}
+        parts["pairwise"] = torch.zeros_like(parts["mil"])
+        if config.pairwise_weight:
+            parts["pairwise"] = pairwise_loss(logits, batch, config)
+        climb = warmup(progress, config.crf_warmup)
+        loss = config.mil_weight * warmup(progress, config.mil_warmup) * parts["mil"]
+        loss = loss + config.crf_weight * climb * parts["crf"]
+        loss = loss + config.pairwise_weight * climb * parts["pairwise"]
+        parts["fill"] = refined.sum((1, 2)) / batch.box.sum((1, 2)).clamp(min=1)
+        parts["taught"] = keep.float()
+        return loss, {name: value.detach() for name, value in parts.items()}
+
+
+def warmup(progress: float, share: float) -> float:
+    """The factor, 0 to 1, of a weight that climbs linearly in the first `share` of a run."""
+    return 1.0 if progress >= share else progress / share
+
+
+def _surprise_of_same(first: Tensor, second: Tensor) -> Tensor:
+    """-log(p q + (1 - p)(1 - q)) of two logits, finite at any size."""
+    both = F.logsigmoid(first) + F.logsigmoid(second)
+    neither = F.logsigmoid(-first) + F.logsigmoid(-second)
+    return -torch.logaddexp(both, neither)
+
+
 def _fit(logits: Tensor, target: Tensor) -> Tensor:
-    bce = F.binary_cross_entropy_with_logits(logits, target)
-    return BCE_WEIGHT * bce + dice_loss(logits.sigmoid(), target, smooth=1.0).mean()
+    logits = logits.float()
+    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2))
+    return BCE_WEIGHT * bce + dice_loss(logits.sigmoid(), target, smooth=1.0)

@@ -87,11 +87,12 @@ def make_view(pool: Pool, number: int, crop: CropConfig, config: ViewConfig, see
     if rle is not None:
         mask, x0, y0 = decode_crop(rle)
         target = Crop(box, window).sample_mask(mask, (x0, y0), crop.size // 2)
+    planes = prompt_planes(Crop(prompted, window), crop.size)
     view = View(
         clean=clean,
         seen=seen,
         valid=valid,
-        planes=prompt_planes(Crop(prompted, window), crop.size),
+        planes=planes * (random.random() < config.prompt_share),
         box=prompt_planes(Crop(box, window), crop.size)[0],
         target=target,
         has_mask=torch.tensor(rle is not None),

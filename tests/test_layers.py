@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
     "mal_core": (
         *("errors", "files", "config", "geometry", "masks", "prompts"),
-        *("encoder", "decoder", "paper", "model", "losses", "metrics"),
+        *("encoder", "decoder", "paper", "model", "crf", "losses", "teacher", "metrics"),
         *("coco", "dataset", "pool", "views", "checkpoint", "predictor", "evaluate"),
-        *("features", "finetune", "simulate"),
+        *("features", "finetune", "simulate", "runstate", "trainer"),
         *("commands", "__main__"),
     ),
     "app": (
