@@ -8,16 +8,20 @@ Source: Lan et al., CVPR 2023, section 3.2 (a standard ViT as encoder); Dosovits
 2021; registers after Darcet et al., ICLR 2024; weights/MODEL.md for every layer.
 """
 
+import math
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
 import timm
 import torch
 from timm.layers.drop import DropPath
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from mal_core.config import ModelConfig
+from mal_core.errors import CheckpointError
 from mal_core.prompts import PLANES
 
 
@@ -149,12 +153,63 @@ class TimmEncoder(nn.Module):
         if config.stem == "conv":
             self.vit.patch_embed.proj = ConvStem(self.dim)
 
+    def at_grid(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors under timm's names, position embeddings brought to this crop's grid.
+
+        Raises:
+            ValueError: the position embeddings are not of a square grid.
+        """
+        fitted = dict(tensors)
+        if "pos_embed" in fitted:
+            prefix = 0 if self.vit.no_embed_class else self.vit.num_prefix_tokens
+            fitted["pos_embed"] = resize_positions(fitted["pos_embed"], self._grid, prefix)
+        return fitted
+
     def forward(self, crops: Tensor) -> Tensor:
         """(B, 3, S, S) normalised -> (B, C, S/16, S/16); the class token is dropped."""
         tokens: Tensor = self.vit.forward_features(crops)  # (B, prefix + N, C)
         patches = tokens[:, self.vit.num_prefix_tokens :].transpose(1, 2)
         maps: Tensor = patches.unflatten(2, (self._grid, self._grid))
         return maps
+
+
+def resize_positions(positions: Tensor, grid: int, prefix: int = 0) -> Tensor:
+    """Bring learned positions to another grid, bicubically.
+
+    Args:
+        positions: (1, prefix + n * n, C) float, row-major.
+        grid: tokens along one side of the new grid.
+        prefix: leading tokens without a place on the grid; they stay.
+
+    Returns:
+        (1, prefix + grid * grid, C) float.
+
+    Raises:
+        ValueError: the positions are not of a square grid.
+    """
+    count = positions.shape[1] - prefix if positions.ndim == 3 and len(positions) == 1 else 0
+    if count < 1 or math.isqrt(count) ** 2 != count:
+        shape = tuple(positions.shape)
+        raise ValueError(f"positions must be (1, {prefix} + n * n, C), got {shape}")
+    resized: Tensor = resample_abs_pos_embed(positions, [grid, grid], num_prefix_tokens=prefix)
+    return resized
+
+
+def fetch_pretrained(name: str) -> dict[str, Tensor]:
+    """The weights that timm publishes under a name, from its cache or over the network.
+
+    Raises:
+        CheckpointError: there are none, or they cannot be fetched.
+    """
+    try:
+        vit = timm.create_model(name, pretrained=True, num_classes=0, global_pool="")
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        why = str(error).strip().split("\n")[0]
+        raise CheckpointError(
+            f"timm cannot fetch weights of {name} ({why:.150}); without a network, give a file"
+        ) from error
+    tensors: dict[str, Tensor] = vit.state_dict()
+    return tensors
 
 
 def _vit(name: str, size: int) -> VisionTransformer:

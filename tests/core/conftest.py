@@ -8,6 +8,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image as PilImage
+from timm.models import register_model
+from timm.models.vision_transformer import VisionTransformer
 
 from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Annotation, CategoryRecord, Dataset, ImageRecord
@@ -18,6 +20,14 @@ from mal_core.model import MAL
 
 SIZE = 64
 TINY = ModelConfig(dim=32, depth=3, heads=2, crop_size=64, registers=2)
+
+
+@register_model
+def vit_mini_patch16_224(*, img_size: int = 224, num_classes: int = 2, **_: object) -> object:
+    """A ViT of 32 channels and two blocks, for timm to build by name."""
+    shape = {"embed_dim": 32, "depth": 2, "num_heads": 2}
+    pool = "token" if num_classes else ""
+    return VisionTransformer(img_size, num_classes=num_classes, global_pool=pool, **shape)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -37,6 +37,26 @@ CONFIGS = [
         pytest.param(ModelConfig, {"heads": 3}, id="dim-not-a-multiple-of-heads"),
         pytest.param(ModelConfig, {"crop_size": 250}, id="crop-not-a-multiple-of-16"),
         pytest.param(ModelConfig, {"mlp_ratio": math.nan}, id="ratio-nan"),
+        pytest.param(ModelConfig, {"design": "unet"}, id="design-unknown"),
+        pytest.param(ModelConfig, {"design": None}, id="design-missing"),
+        pytest.param(ModelConfig, {"stem": "pool", "design": "paper"}, id="stem-unknown"),
+        pytest.param(ModelConfig, {"stem": "patch"}, id="stem-of-the-other-design"),
+        pytest.param(ModelConfig, {"dim": 64, "design": "paper"}, id="dim-of-the-other-design"),
+        pytest.param(ModelConfig, {"backbone": "vit_tiny_patch16_224"}, id="backbone-in-studio"),
+        pytest.param(
+            ModelConfig,
+            {"backbone": "hf-hub:someone/vit_patch16_224", "design": "paper"},
+            id="backbone-that-would-be-fetched",
+        ),
+        pytest.param(
+            ModelConfig, {"backbone": "resnet50", "design": "paper"}, id="backbone-not-a-vit"
+        ),
+        pytest.param(
+            ModelConfig,
+            {"backbone": "vit_base_patch32_224", "design": "paper"},
+            id="backbone-of-32-pixels",
+        ),
+        pytest.param(ModelConfig, {"backbone": 5, "design": "paper"}, id="backbone-a-number"),
         pytest.param(CropConfig, {"margin": -0.1}, id="margin-negative"),
         pytest.param(CropConfig, {"margin": math.inf}, id="margin-infinite"),
         pytest.param(CropConfig, {"supersample": 0}, id="no-samples"),
@@ -86,3 +106,36 @@ def test_flags_out_of_range_are_refused() -> None:
 def test_a_token_covers_16_pixels() -> None:
     assert ModelConfig().grid == 16
     assert ModelConfig(crop_size=64).grid == 4
+
+
+def test_words_can_be_given_as_flags() -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser, ModelConfig())
+    flags = ["--design", "paper", "--backbone", "vit_tiny_patch16_224", "--stem", "patch"]
+    assert from_options(ModelConfig(), parser.parse_args(flags)) == ModelConfig(
+        design="paper", backbone="vit_tiny_patch16_224", stem="patch"
+    )
+
+
+def test_the_paper_s_network_is_vit_b_on_crops_of_512_pixels() -> None:
+    paper = ModelConfig.paper()
+    assert (paper.design, paper.backbone, paper.stem) == ("paper", "vit_base_patch16_224", "conv")
+    assert (paper.crop_size, paper.grid, paper.prompted) == (512, 32, False)
+
+
+def test_a_network_is_described_by_what_shapes_it() -> None:
+    assert set(ModelConfig().describe()) == {
+        *("design", "dim", "depth", "heads", "mlp_ratio", "registers", "crop_size")
+    }
+    assert ModelConfig.paper().describe() == {
+        **{"design": "paper", "backbone": "vit_base_patch16_224", "stem": "conv"},
+        "crop_size": 512,
+    }
+
+
+@pytest.mark.parametrize(("model", "growth"), [(ModelConfig(), 1.4), (ModelConfig.paper(), 1.3)])
+def test_the_test_crop_is_as_large_as_the_design_was_trained_on(
+    model: ModelConfig, growth: float
+) -> None:
+    crop = CropConfig.of(model)
+    assert (crop.size, 1 + 2 * crop.margin) == (model.crop_size, pytest.approx(growth))
