@@ -8,6 +8,8 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before Gradio is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Before torch: idle threads sleep. Spinning, they hold the cores that the browser draws with.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from app.server import serve
 from app.settings import Settings

@@ -9,6 +9,7 @@ request as the browser saw it, and the painted frame. Prints medians in millisec
 """
 
 import argparse
+import os
 import platform
 import re
 import shutil
@@ -21,6 +22,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch, as the launcher does
 
 import httpx
 import numpy as np

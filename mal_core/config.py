@@ -129,7 +129,7 @@ class CropConfig:
     size: int = option(256, "side of the square crop, pixels")
     margin: float = option(0.2, "growth on each side, as a fraction of the box side")
     supersample: int = option(2, "bilinear samples per crop pixel and axis, averaged")
-    max_window: int = option(1024, "larger windows are shrunk with antialiasing first, pixels")
+    max_window: int = option(1024, "longer sides are first shrunk to the samples, antialiased")
 
     def __post_init__(self) -> None:
         _require(self, size=(16, 1024), margin=(0, 2), supersample=(1, 8), max_window=(64, 8192))

@@ -108,8 +108,8 @@ class Crop:
         x0, y0, x1, y1 = rect
         pixels = np.array(image[y0:y1, x0:x1])  # a copy: the image may be read-only
         region = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, h, w)
-        region = _shrink(region, config.max_window).float()
         samples = config.size * config.supersample
+        region = _shrink(region, config.max_window, samples).float()
         xs = _axis_grid(self.window[0], self.window[2], samples, width, (x0, x1))
         ys = _axis_grid(self.window[1], self.window[3], samples, height, (y0, y1))
         grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)[None]  # (1, n, n, 2)
@@ -131,9 +131,18 @@ class Crop:
             run-length order. Bilinear; zero beyond the window.
         """
         x0, y0, x1, y1 = rect
-        columns = _taps(x0, x1, self.window[0], self.window[2], values.shape[1])  # (x1-x0, w)
         rows = _taps(y0, y1, self.window[1], self.window[3], values.shape[0])  # (y1-y0, h)
-        return columns @ values.T.contiguous() @ rows.T
+        tall = F.pad(values.T @ rows.T, (0, 0, 1, 1)).numpy()  # (w + 2, y1-y0), zero beyond
+        cells = _places(x0, x1, self.window[0], self.window[2], values.shape[1]) + 1
+        cells = cells.clamp_(0, values.shape[1] + 1)
+        left = cells.floor().clamp_(max=values.shape[1])
+        share = (cells - left).float().tolist()
+        steps, lines = tall[1:] - tall[:-1], np.empty((x1 - x0, y1 - y0), np.float32)
+        # Line by line in the cache: at 12 MP, half the time of a product with (x1-x0, w) weights.
+        for line, cell, part in zip(lines, left.int().tolist(), share, strict=True):
+            np.multiply(steps[cell], part, out=line)
+            line += tall[cell]
+        return torch.from_numpy(lines)
 
     def sample_mask(self, mask: NDArray[np.bool_], origin: tuple[int, int], size: int) -> Tensor:
         """Soft coverage of an image mask on the crop, for training targets.
@@ -182,13 +191,12 @@ class Crop:
         return ((centres > 0) & (centres < length)).float()
 
 
-def _shrink(region: Tensor, longest: int) -> Tensor:
-    """Reduce each side of a (1, 3, h, w) uint8 region to at most `longest`, antialiased."""
-    h, w = region.shape[-2:]
-    size = (min(h, longest), min(w, longest))
-    if size == (h, w):
+def _shrink(region: Tensor, longest: int, samples: int) -> Tensor:
+    """Reduce each side of a (1, 3, h, w) uint8 region above `longest` to `samples`, antialiased."""
+    h, w = (samples if side > max(longest, samples) else side for side in region.shape[-2:])
+    if (h, w) == region.shape[-2:]:
         return region
-    return F.interpolate(region, size, mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(region, (h, w), mode="bilinear", antialias=True, align_corners=False)
 
 
 def _axis_grid(
@@ -202,8 +210,13 @@ def _axis_grid(
 
 def _taps(first: int, last: int, start: float, stop: float, size: int) -> Tensor:
     """(last - first, size) weights that interpolate `size` crop cells at pixel centres."""
-    centres = torch.arange(first, last, dtype=torch.float64) + 0.5
-    place = (centres - start) / (stop - start) * size - 0.5
+    place = _places(first, last, start, stop, size)
     # The tent function of distance is linear interpolation, and zero beyond the neighbours.
     distance = (place[:, None] - torch.arange(size, dtype=torch.float64)[None]).abs()
     return (1 - distance).clamp_(min=0).float()
+
+
+def _places(first: int, last: int, start: float, stop: float, size: int) -> Tensor:
+    """(last - first,) float64: where pixel centres lie among the centres of `size` crop cells."""
+    centres = torch.arange(first, last, dtype=torch.float64) + 0.5
+    return (centres - start) / (stop - start) * size - 0.5

@@ -130,9 +130,9 @@ def encode(mask: Mask, *, x0: int = 0, y0: int = 0, height: int, width: int) -> 
     h, w = mask.shape
     if x0 < 0 or y0 < 0 or y0 + h > height or x0 + w > width:
         raise ValueError(f"crop {w}x{h} at ({x0}, {y0}) leaves the {width}x{height} image")
-    columns = np.zeros((w, h + 1), np.uint8)  # one zero row closes each column's last run
-    columns[:, :h] = mask.T
-    edges = np.flatnonzero(np.diff(columns.ravel(), prepend=np.uint8(0)))
+    line = np.zeros(1 + w * (h + 1), np.bool_)  # a zero first, and one to close each column
+    line[1:].reshape(w, h + 1)[:, :h] = mask.T
+    edges = np.flatnonzero(line[1:] != line[:-1])
     column, row = edges // (h + 1), edges % (h + 1)
     turns = (x0 + column) * height + y0 + row
     runs = np.diff(np.concatenate([[0], turns, [height * width]])).astype(np.int64)
