@@ -213,7 +213,7 @@ def test_an_mae_checkpoint_that_is_not_exactly_one_is_refused(
 
 def test_another_backbone_than_the_file_s_is_refused(vit: State, tmp_path: Path, out: Path) -> None:
     config = replace(TINY, backbone="vit_small_patch16_224")
-    with pytest.raises(CheckpointError, match=r"lacks 120 tensors: blocks\.10"):
+    with pytest.raises(CheckpointError, match="lacks 120 tensors: blocks"):
         convert(write(tmp_path, {"model": vit}), out, config)
 
 
