@@ -48,7 +48,9 @@ def add(commands: Any) -> None:  # noqa: ANN401
     command.add_argument("--held-out", nargs=2, type=Path, metavar=("DATA", "IMAGES"), help="masks to judge by, never trained on")  # fmt: skip  # noqa: E501
     command.add_argument("--held-out-limit", type=count, help="judge by the first N images only")
     command.add_argument("--start", type=Path, help="checkpoint to go on from (default: a new network)")  # fmt: skip  # noqa: E501
-    command.add_argument("--encoder", help="encoder weights for a new network")
+    command.add_argument(
+        "--encoder", help="encoder weights for a new network: a file, or hub:NAME of timm"
+    )
     command.add_argument("--preset", choices=("default", "paper"), default="default")
     command.add_argument("--resume", action="store_true", help="go on with an unfinished run")
     add_device(command)
@@ -172,7 +174,12 @@ def _network(arguments: argparse.Namespace, seed: int) -> tuple[MAL, CropConfig,
     torch.manual_seed(seed)
     is_paper = arguments.preset == "paper"
     config = recipe(ModelConfig.paper() if is_paper else ModelConfig(), arguments)
-    return MAL(config), CropConfig.of(config), {"parent": "random"}
+    origin = {"parent": "random"}
+    if arguments.encoder:
+        is_hub = arguments.encoder.startswith(checkpoints.HUB)
+        name = arguments.encoder if is_hub else checkpoints.file_sha256(Path(arguments.encoder))
+        origin["encoder"] = name
+    return checkpoints.build(config, arguments.encoder), CropConfig.of(config), origin
 
 
 def _print_events(events: Iterable[Event], folder: Path, *, as_json: bool, is_first: bool) -> None:

@@ -1,5 +1,6 @@
 """Training as a program: kills, resumption, bad images, refusals, two processes."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -138,6 +139,20 @@ def test_a_run_goes_on_from_a_checkpoint(
     parent = json.loads(capsys.readouterr().out)["metadata"]["parent"]
     assert main(["info", "--weights", str(first), "--json"]) == 0
     assert parent == json.loads(capsys.readouterr().out)["sha256"]
+
+
+def test_a_new_network_may_start_from_another_s_encoder(
+    data: tuple[Path, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    assert train(data, first) == 0
+    assert train(data, second, "--encoder", str(first), "--rate", "0") == 0
+    assert main(["info", "--weights", str(second), "--json"]) == 0
+    notes = json.loads(capsys.readouterr().out.splitlines()[-1])["metadata"]
+    assert notes["encoder"] == hashlib.sha256(first.read_bytes()).hexdigest()
+    tensors = [load_file(path) for path in (first, second)]
+    np.testing.assert_array_equal(tensors[0]["pos"], tensors[1]["pos"])
+    assert (tensors[0]["dec.val4.1.weight"] != tensors[1]["dec.val4.1.weight"]).any()
 
 
 @pytest.mark.parametrize(
