@@ -15,6 +15,8 @@ FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 THEME = gr.themes.Default(
     primary_hue="blue", neutral_hue="slate", radius_size="sm", spacing_size="sm",
     font=FONT, font_mono=["ui-monospace", "monospace"],
+).set(  # Gradio's own edges of fields and boxes to tick are lost on its dark ground
+    checkbox_border_color_dark="*neutral_400", input_border_color_dark="*neutral_500",
 )  # fmt: skip
 CSS = """
 .gradio-container { padding: 0 !important; max-width: none !important;
@@ -35,7 +37,7 @@ CSS = """
 .mal-table { overflow-x: auto; border: 0 !important; }
 .mal-table table { border-collapse: collapse; width: 100%; font-size: 13px;
   border: 0 !important; margin: 0 !important; }
-.mal-table th, .mal-table td { text-align: left; padding: 6px 12px 6px 0 !important;
+.mal-table th, .mal-table td { text-align: left; padding: 6px 8px 6px 0 !important;
   white-space: nowrap; border: 0 !important;
   border-bottom: 1px solid var(--border-color-primary) !important; }
 .mal-table tr { border: 0 !important; }

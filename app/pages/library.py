@@ -12,12 +12,13 @@ from app.pages.tables import (
     describe_export,
     describe_import,
     images_table,
+    note,
     report,
 )
 from mal_core.errors import BadDataset
 
 IMAGE_TYPES = [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".zip"]
-FOLDER = "Drop a folder (sub-folder names are lost; a zip keeps them)"
+FOLDERS = "A dropped folder loses the names of its sub-folders; a zip keeps them."
 PROGRESS = gr.Progress()  # Gradio finds it as the default of a handler's argument
 Told = tuple[str, float]  # a report, and the new stamp
 
@@ -60,8 +61,9 @@ class LibraryPage:
                 file_types=IMAGE_TYPES,
                 height=140,
             )
-            folder = gr.File(label=FOLDER, file_count="directory", height=140)
-        samples = gr.Button("Add the sample photos", size="sm")
+            folder = gr.File(label="Drop a folder", file_count="directory", height=140)
+        gr.HTML(note(FOLDERS))
+        samples = gr.Button("Add the sample photos")
         added = gr.HTML()
         images.render()
         for source in (files, folder):
@@ -74,7 +76,7 @@ class LibraryPage:
         with gr.Row(elem_classes="mal-line"):
             name = gr.Textbox(label="Name of a project", placeholder="Name", scale=3)
             create = gr.Button("Create", scale=1, min_width=80)
-            rename = gr.Button("Rename this one", scale=1, min_width=140)
+            rename = gr.Button("Rename this one", scale=1, min_width=200)
         for event in (create.click, name.submit):
             event(self.create, name, [self._project, name])
         rename.click(self.rename, [self._project, name], [self._project, name])
@@ -98,7 +100,7 @@ class LibraryPage:
         label = "COCO json for images of this project"
         source = gr.File(label=label, file_types=[".json"], height=140)
         imported = gr.HTML()
-        propose = gr.Button("Propose masks for boxes without one", size="sm")
+        propose = gr.Button("Propose masks for boxes without one")
         outputs = [imported, self._stamp]
         source.upload(self.import_coco, [self._project, source], outputs)
         propose.click(self.propose_all, self._project, outputs)
