@@ -130,14 +130,16 @@ class CropConfig:
     margin: float = option(0.2, "growth on each side, as a fraction of the box side")
     supersample: int = option(2, "bilinear samples per crop pixel and axis, averaged")
     max_window: int = option(1024, "longer sides are first shrunk to the samples, antialiased")
+    mirror: bool = option(False, "outside the image show its mirror image instead of nothing")
 
     def __post_init__(self) -> None:
         _require(self, size=(16, 1024), margin=(0, 2), supersample=(1, 8), max_window=(64, 8192))
 
     @classmethod
     def of(cls, model: ModelConfig) -> "CropConfig":
-        """The test crop of a network: 1.4 x the box, or the 1.3 x of the paper's design."""
-        return cls(size=model.crop_size, margin=0.15 if model.design == "paper" else 0.2)
+        """A network's test crop: 1.4 x the box; in the paper's design 1.3 x, edges mirrored."""
+        is_paper = model.design == "paper"
+        return cls(size=model.crop_size, margin=0.15 if is_paper else 0.2, mirror=is_paper)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from mal_core.config import CropConfig, FinetuneConfig
 from mal_core.errors import BadBox, BadImage
 from mal_core.geometry import Box, Crop, Image, check_boxes
 from mal_core.masks import decode_crop
-from mal_core.model import normalise
+from mal_core.model import present
 from mal_core.prompts import prompt_planes
 
 
@@ -110,7 +110,7 @@ def make_example(image: Image, annotation: Annotation, window: Crop, crop: CropC
     pixels, valid = window.apply(image, crop)
     mask, x0, y0 = decode_crop(annotation.rle)
     target = window.sample_mask(mask, (x0, y0), crop.size // 2)
-    picture = normalise(pixels[None], valid[None])[0]
+    picture = present(pixels[None], valid[None], crop)[0]
     return Example(picture, prompt_planes(window, crop.size), target)
 
 

@@ -22,6 +22,7 @@ from mal_core.errors import BadBox
 Image = NDArray[np.uint8]  # (H, W, 3) RGB
 Box = tuple[float, float, float, float]
 Rect = tuple[int, int, int, int]  # whole pixels, half-open
+CPU = torch.device("cpu")
 
 
 def check_boxes(boxes: object, height: int, width: int) -> list[Box]:
@@ -92,32 +93,37 @@ class Crop:
         dx, dy = margin * (x1 - x0), margin * (y1 - y0)
         return cls(box, (x0 - dx, y0 - dy, x1 + dx, y1 + dy))
 
-    def apply(self, image: Image, config: CropConfig) -> tuple[Tensor, Tensor]:
+    def apply(
+        self, image: Image, config: CropConfig, device: torch.device = CPU
+    ) -> tuple[Tensor, Tensor]:
         """Resample the window to a square, without keeping the aspect ratio.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            config: crop size, supersampling, and the window side above which to shrink first.
+            config: crop size, supersampling, the window side above which to shrink first, and
+                whether the image is mirrored at its edges.
+            device: where to resample; only the window's pixels are sent there.
 
         Returns:
-            crop: (3, S, S) float in [0, 1]; edge pixels are repeated outside the image.
+            crop: (3, S, S) float in [0, 1]; outside the image its mirror image, or else its edge
+                pixels, repeated.
             valid: (S, S) float in {0, 1}, one where the crop pixel's centre is in the image.
         """
         height, width = image.shape[:2]
-        rect = self._region(height, width)
-        x0, y0, x1, y1 = rect
-        pixels = np.array(image[y0:y1, x0:x1])  # a copy: the image may be read-only
-        region = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, h, w)
         samples = config.size * config.supersample
+        xs = _sample_places(self.window[0], self.window[2], samples, width, mirror=config.mirror)
+        ys = _sample_places(self.window[1], self.window[3], samples, height, mirror=config.mirror)
+        (x0, x1), (y0, y1) = _reach(xs, width), _reach(ys, height)
+        pixels = np.array(image[y0:y1, x0:x1])  # a copy: the image may be read-only
+        region = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None]  # (1, 3, h, w)
         region = _shrink(region, config.max_window, samples).float()
-        xs = _axis_grid(self.window[0], self.window[2], samples, width, (x0, x1))
-        ys = _axis_grid(self.window[1], self.window[3], samples, height, (y0, y1))
-        grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)[None]  # (1, n, n, 2)
-        fine = F.grid_sample(region, grid, padding_mode="border", align_corners=False)
+        xs, ys = (xs - x0) / (x1 - x0) * 2 - 1, (ys - y0) / (y1 - y0) * 2 - 1
+        grid = torch.stack(torch.meshgrid(xs.float(), ys.float(), indexing="xy"), -1)[None]
+        fine = F.grid_sample(region, grid.to(device), padding_mode="border", align_corners=False)
         crop = F.avg_pool2d(fine, config.supersample)[0] / 255  # (3, S, S)
         inside_x = self._inside(0, config.size, width)
         inside_y = self._inside(1, config.size, height)
-        return crop, inside_y[:, None] * inside_x[None, :]
+        return crop, (inside_y[:, None] * inside_x[None, :]).to(device)
 
     def paste_back(self, values: Tensor, rect: Rect) -> Tensor:
         """Resample crop values at the centres of image pixels.
@@ -172,18 +178,6 @@ class Crop:
         w, h = x1 - x0, y1 - y0
         return (bx0 - x0) / w, (by0 - y0) / h, (bx1 - x0) / w, (by1 - y0) / h
 
-    def _region(self, height: int, width: int) -> Rect:
-        """The image pixels that the crop reads, with one more for the interpolation."""
-        x0, y0, x1, y1 = self.window
-        left, top = min(max(x0, 0), width - 1), min(max(y0, 0), height - 1)
-        right, bottom = max(min(x1, width), 1), max(min(y1, height), 1)
-        return (
-            max(0, math.floor(left) - 1),
-            max(0, math.floor(top) - 1),
-            min(width, math.ceil(right) + 1),
-            min(height, math.ceil(bottom) + 1),
-        )
-
     def _inside(self, axis: int, size: int, length: int) -> Tensor:
         """(size,) float, one where a crop pixel's centre lies strictly inside the image."""
         start, stop = self.window[axis], self.window[axis + 2]
@@ -196,16 +190,25 @@ def _shrink(region: Tensor, longest: int, samples: int) -> Tensor:
     h, w = (samples if side > max(longest, samples) else side for side in region.shape[-2:])
     if (h, w) == region.shape[-2:]:
         return region
+    if region.device.type != "cpu":
+        region = region.float()  # only the CPU shrinks bytes, where they are the faster way
     return F.interpolate(region, (h, w), mode="bilinear", antialias=True, align_corners=False)
 
 
-def _axis_grid(
-    start: float, stop: float, samples: int, length: int, region: tuple[int, int]
-) -> Tensor:
-    """Sample positions along one axis, clamped to pixel centres, in grid_sample's -1..1."""
+def _sample_places(start: float, stop: float, samples: int, length: int, *, mirror: bool) -> Tensor:
+    """(samples,) float64 positions along one axis, pixels, taken back into the image."""
     step = (torch.arange(samples, dtype=torch.float64) + 0.5) / samples
-    place = (start + (stop - start) * step).clamp(0.5, length - 0.5)
-    return ((place - region[0]) / (region[1] - region[0]) * 2 - 1).float()
+    place = start + (stop - start) * step
+    if mirror:
+        place = place.remainder(2 * length)
+        place = torch.minimum(place, 2 * length - place)
+    return place.clamp(0.5, length - 0.5)
+
+
+def _reach(places: Tensor, length: int) -> tuple[int, int]:
+    """First and one past the last pixel that positions read, with one more at each end."""
+    first, last = math.floor(float(places.min())), math.ceil(float(places.max()))
+    return max(0, first - 1), min(length, last + 1)
 
 
 def _taps(first: int, last: int, start: float, stop: float, size: int) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mal_core.config import ModelConfig
+from mal_core.config import CropConfig, ModelConfig
 from mal_core.decoder import Decoder
 from mal_core.encoder import Encoder
 from mal_core.paper import Paper
@@ -25,6 +25,20 @@ def normalise(crops: Tensor, valid: Tensor) -> Tensor:
     mean = torch.tensor(MEAN, device=crops.device).view(1, 3, 1, 1)
     std = torch.tensor(STD, device=crops.device).view(1, 3, 1, 1)
     return (crops - mean) / std * valid[:, None]
+
+
+def present(crops: Tensor, valid: Tensor, crop: CropConfig) -> Tensor:
+    """Crops as a network sees them: mirrored at the image's edges, or blank beyond them.
+
+    Args:
+        crops: (B, 3, S, S) float in [0, 1], from `Crop.apply`.
+        valid: (B, S, S) float in {0, 1}, one inside the image.
+        crop: says which of the two.
+
+    Returns:
+        (B, 3, S, S) float, normalised.
+    """
+    return normalise(crops, torch.ones_like(valid) if crop.mirror else valid)
 
 
 class MAL(nn.Module):

@@ -19,7 +19,7 @@ from mal_core.checkpoint import Checkpoint
 from mal_core.errors import BadImage, InputError
 from mal_core.geometry import Box, Crop, Image, Rect, box_area, box_to_rect, check_boxes
 from mal_core.masks import RLE, encode
-from mal_core.model import normalise
+from mal_core.model import present
 from mal_core.prompts import Stroke, prompt_planes
 
 BATCH = 16
@@ -170,8 +170,9 @@ class Predictor:
 
     def _cut(self, image: Image, crops: Sequence[Crop]) -> Tensor:
         """(B, 3, S, S) normalised."""
-        inputs = [crop.apply(image, self.checkpoint.crop) for crop in crops]
-        return normalise(*(torch.stack(part) for part in zip(*inputs, strict=True)))
+        config = self.checkpoint.crop
+        pixels, valid = zip(*(crop.apply(image, config) for crop in crops), strict=True)
+        return present(torch.stack(pixels), torch.stack(valid), config)
 
     @torch.inference_mode()
     def _label(

@@ -29,7 +29,7 @@ from mal_core.encoder import set_drop_path
 from mal_core.errors import TrainingError
 from mal_core.evaluate import InstanceScore, score_instances, summarise
 from mal_core.losses import BoxBatch, box_only_loss, mask_losses, mil_loss, warmup
-from mal_core.model import MAL, normalise
+from mal_core.model import MAL, present
 from mal_core.pool import Pool
 from mal_core.predictor import SUSPICIOUS_FILL, Predictor
 from mal_core.runstate import Position, load_state, save_state
@@ -215,7 +215,8 @@ class Training:
         config, fabric = self.recipe.train, self._fabric
         first = step * config.batch_size
         numbers = range(first + fabric.global_rank, first + config.batch_size, fabric.world_size)
-        return [make_view(pool, n, self.crop, self.recipe.view, config.seed) for n in numbers]
+        chosen = (self.crop, self.recipe.view, config.seed, fabric.device)
+        return [make_view(pool, number, *chosen) for number in numbers]
 
     def _step(
         self, views: Sequence[View], step: int, rate: float
@@ -244,7 +245,7 @@ class Training:
         size = -(-len(views) // config.accumulate)
         sums: dict[str, Tensor] = {}
         for start in range(0, len(views), size):
-            view = stack_views(list(views[start : start + size])).to(fabric.device)
+            view = stack_views(list(views[start : start + size]))
             with self._sync(is_last=start + size >= len(views)):
                 losses, parts = self._losses(view, step)
                 # DDP averages over the processes: this becomes the mean over the whole batch.
@@ -271,7 +272,7 @@ class Training:
 
     def _losses(self, view: View, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """(B,) losses, and their parts as (B,) each."""
-        clean, planes = normalise(view.clean, view.valid), view.planes
+        clean, planes = present(view.clean, view.valid, self.crop), view.planes
         guesses = (torch.zeros(0), torch.zeros(0))
         shown = self.recipe.view.stroke_share > 0 and bool(view.has_mask.any())
         if shown or not bool(view.has_mask.all()):
@@ -280,7 +281,7 @@ class Training:
         if shown:
             seed = self.recipe.train.seed
             planes = show_strokes(view, guesses[1].float(), self.recipe.view.stroke_share, seed)
-        seen = normalise(view.seen, view.valid)
+        seen = present(view.seen, view.valid, self.crop)
         coarse, fine = self._student(seen, planes, view.area)
         guess = guesses[1] if self.recipe.loss.stride == 2 else guesses[0]
         return self._by_kind(view, guess, (coarse.float(), fine.float()), step)

@@ -15,8 +15,8 @@ from torchvision.transforms.v2 import functional as colours
 
 from mal_core.config import CropConfig, ViewConfig
 from mal_core.dataset import jitter_box
-from mal_core.geometry import Box, Crop, check_boxes
-from mal_core.masks import decode_crop
+from mal_core.geometry import CPU, Box, Crop, check_boxes
+from mal_core.masks import RLE, decode_crop
 from mal_core.pool import Pool
 from mal_core.prompts import prompt_planes
 
@@ -61,7 +61,14 @@ def stack_views(views: list[View]) -> View:
     return View(*(torch.stack(parts) for parts in zip(*(v.fields() for v in views), strict=True)))
 
 
-def make_view(pool: Pool, number: int, crop: CropConfig, config: ViewConfig, seed: int) -> View:
+def make_view(
+    pool: Pool,
+    number: int,
+    crop: CropConfig,
+    config: ViewConfig,
+    seed: int,
+    device: torch.device = CPU,
+) -> View:
     """Cut the n-th view of a run.
 
     Args:
@@ -70,6 +77,7 @@ def make_view(pool: Pool, number: int, crop: CropConfig, config: ViewConfig, see
         crop: size and sampling of a crop.
         config: how views vary.
         seed: of the run.
+        device: where pixels are resampled and re-coloured, and where the view ends up.
     """
     random = np.random.default_rng([seed, number])
     item = pool.draw(random)
@@ -80,13 +88,10 @@ def make_view(pool: Pool, number: int, crop: CropConfig, config: ViewConfig, see
         prompted = jitter_box(box, config.box_jitter, random, record)
     window = _window(prompted, config, random)
     image, scale = pool.picture(item)
-    clean, valid = Crop(_scaled(prompted, scale), _scaled(window, scale)).apply(image, crop)
+    shrunk = Crop(_scaled(prompted, scale), _scaled(window, scale))
+    clean, valid = shrunk.apply(image, crop, device)
     seen = _recolour(clean, config, random)
     rle = None if pool.supervision == "boxes" else item.annotation.rle
-    target = torch.zeros(crop.size // 2, crop.size // 2)
-    if rle is not None:
-        mask, x0, y0 = decode_crop(rle)
-        target = Crop(box, window).sample_mask(mask, (x0, y0), crop.size // 2)
     planes = prompt_planes(Crop(prompted, window), crop.size)
     view = View(
         clean=clean,
@@ -94,12 +99,20 @@ def make_view(pool: Pool, number: int, crop: CropConfig, config: ViewConfig, see
         valid=valid,
         planes=planes * (random.random() < config.prompt_share),
         box=prompt_planes(Crop(box, window), crop.size)[0],
-        target=target,
+        target=_target(rle, Crop(box, window), crop.size // 2),
         has_mask=torch.tensor(rle is not None),
         area=torch.tensor((box[2] - box[0]) * (box[3] - box[1])),
         number=torch.tensor(number),
-    )
+    ).to(device)
     return _mirror(view) if random.random() < config.flip_share else view
+
+
+def _target(rle: RLE | None, window: Crop, size: int) -> Tensor:
+    """(size, size) float, the mask's share of each cell; zero without a mask."""
+    if rle is None:
+        return torch.zeros(size, size)
+    mask, x0, y0 = decode_crop(rle)
+    return window.sample_mask(mask, (x0, y0), size)
 
 
 def _window(box: Box, config: ViewConfig, random: np.random.Generator) -> Box:

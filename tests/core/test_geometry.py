@@ -258,3 +258,19 @@ def test_coverage_does_not_depend_on_where_the_object_lies() -> None:
 def test_an_empty_mask_covers_nothing() -> None:
     coverage = window_crop((0, 0, 9, 9)).sample_mask(np.zeros((0, 0), np.bool_), (0, 0), 16)
     assert torch.equal(coverage, torch.zeros(16, 16))
+
+
+@pytest.mark.parametrize(
+    "window", [(-6, -4, 10, 12), (6, 8, 40, 44), (2, 2, 9, 9), (-70, -9, 9, 70)]
+)
+def test_a_mirrored_crop_is_the_crop_of_the_padded_image(
+    window: tuple[float, float, float, float],
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    pad = 80
+    large = np.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode="symmetric")
+    moved = tuple(side + pad for side in window)
+    got, valid = window_crop(window).apply(image, CropConfig(size=16, mirror=True))
+    wanted, _ = window_crop(moved).apply(large, CropConfig(size=16))
+    torch.testing.assert_close(got, wanted, atol=1e-4, rtol=0)
+    assert torch.equal(valid, window_crop(window).apply(image, CropConfig(size=16))[1])
