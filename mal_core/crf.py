@@ -22,7 +22,9 @@ from torch.nn import functional as F
 
 from mal_core.config import CRFConfig
 
-LOOK_EVERY = 5  # updates; whether masks still change costs a comparison, and a wait on a GPU
+# Updates from one look at the masks to the next, since a look costs a comparison, and a wait on a
+# GPU. Odd, so that a mask which swings between two states does not look the same.
+LOOK_EVERY = 5
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,9 @@ def mean_field(
 ) -> Tensor:
     """Let colours correct a probability map, and cut it at one half.
 
-    An item is done when an update leaves its binary mask as it was, whatever its probabilities
-    do (synchronous updates may swing for ever), or after `config.iterations`. Items of a batch
-    do not touch each other.
+    An item is done when its binary mask is as it was LOOK_EVERY updates ago, whatever its
+    probabilities do (synchronous updates may swing for ever), or after `config.iterations`. Items
+    of a batch do not touch each other.
 
     Args:
         image: (B, 3, h, w) float, normalised.
@@ -117,13 +119,11 @@ def mean_field(
     shapes = [tuple(x.shape) for x in (image[:, 0], probs, box, valid)]
     if len(set(shapes)) > 1:
         raise ValueError(f"image, probs, box and valid must agree in (B, h, w), got {shapes}")
-    with torch.autocast(image.device.type, enabled=False):
-        kernel = pairwise_kernel(image, valid, config)
-        pairs = Pairs.of(image, config.dilation)
-        inside = pairs.flatten(((box > 0.5) & (valid > 0.5)).float())
-        start = pairs.flatten(probs.float()) * inside
-        flat = _settle(start, inside, kernel, pairs, config)
-        return pairs.unflatten(flat).contiguous()
+    kernel = pairwise_kernel(image, valid, config)
+    pairs = Pairs.of(image, config.dilation)
+    inside = pairs.flatten(((box > 0.5) & (valid > 0.5)).float())
+    start = pairs.flatten(probs.float()) * inside
+    return pairs.unflatten(_settle(start, inside, kernel, pairs, config)).contiguous()
 
 
 def teaches(mask: Tensor, box: Tensor, config: CRFConfig) -> Tensor:
@@ -155,16 +155,14 @@ def _settle(
     steps = list(zip(kernel, pairs.ends(odds), pairs.ends(total), strict=True))
     mask, rests = odds > 0, torch.zeros(len(odds), 1, dtype=torch.bool, device=odds.device)
     for done in range(1, config.iterations + 1):
-        look = done % LOOK_EVERY == 0 or done == config.iterations
-        before = odds > 0 if look else mask
         total.copy_(odds)  # a pixel is its own neighbour, with weight 1
         for weight, (first, second), (first_total, second_total) in steps:
             first_total.addcmul_(weight, second)
             second_total.addcmul_(weight, first)
         torch.minimum(total.clamp_(min=-limit), ceiling, out=odds)
-        if look:
-            mask = torch.where(rests, mask, odds > 0)
-            rests |= (before == (odds > 0)).all(1, keepdim=True)
+        if done % LOOK_EVERY == 0 or done == config.iterations:
+            before, mask = mask, torch.where(rests, mask, odds > 0)
+            rests |= (before == mask).all(1, keepdim=True)
             if bool(rests.all()):
                 break
     return mask.float()

@@ -188,23 +188,22 @@ def box_only_loss(
             taught), "pairwise" (0 if left out), "fill" (refined share of the box) and "taught"
             (0 or 1).
     """
-    with torch.autocast(student.device.type, enabled=False):
-        logits = student.float()
-        probs = logits.sigmoid() * batch.valid
-        start = (probs.detach() + teacher.detach().float().sigmoid()) / 2
-        refined = mean_field(batch.image, start, batch.box, batch.valid, crf)
-        keep = teaches(refined, batch.box, crf)
-        parts = {"mil": mil_loss(probs, batch.box), "crf": crf_loss(probs, refined, keep)}
-        parts["pairwise"] = torch.zeros_like(parts["mil"])
-        if config.pairwise_weight:
-            parts["pairwise"] = pairwise_loss(logits, batch, config)
-        climb = warmup(progress, config.crf_warmup)
-        loss = config.mil_weight * warmup(progress, config.mil_warmup) * parts["mil"]
-        loss = loss + config.crf_weight * climb * parts["crf"]
-        loss = loss + config.pairwise_weight * climb * parts["pairwise"]
-        parts["fill"] = refined.sum((1, 2)) / batch.box.sum((1, 2)).clamp(min=1)
-        parts["taught"] = keep.float()
-        return loss, {name: value.detach() for name, value in parts.items()}
+    logits = student.float()
+    probs = logits.sigmoid() * batch.valid
+    start = (probs + teacher.float().sigmoid()) / 2
+    refined = mean_field(batch.image, start, batch.box, batch.valid, crf)
+    keep = teaches(refined, batch.box, crf)
+    parts = {"mil": mil_loss(probs, batch.box), "crf": crf_loss(probs, refined, keep)}
+    parts["pairwise"] = torch.zeros_like(parts["mil"])
+    if config.pairwise_weight:
+        parts["pairwise"] = pairwise_loss(logits, batch, config)
+    climb = warmup(progress, config.crf_warmup)
+    loss = config.mil_weight * warmup(progress, config.mil_warmup) * parts["mil"]
+    loss = loss + config.crf_weight * climb * parts["crf"]
+    loss = loss + config.pairwise_weight * climb * parts["pairwise"]
+    parts["fill"] = refined.sum((1, 2)) / batch.box.sum((1, 2)).clamp(min=1)
+    parts["taught"] = keep.float()
+    return loss, {name: value.detach() for name, value in parts.items()}
 
 
 def warmup(progress: float, share: float) -> float:

@@ -66,6 +66,13 @@ CONFIGS = [
         pytest.param(FinetuneConfig, {"decoder_rate": math.nan}, id="rate-nan"),
         pytest.param(FinetuneConfig, {"clip_norm": 0.0}, id="no-gradient"),
         pytest.param(FinetuneConfig, {"seed": -1}, id="seed-negative"),
+        pytest.param(CRFConfig, {"zeta": 0}, id="one-colour-only"),
+        pytest.param(CRFConfig, {"floor": 0.5}, id="floor-leaves-nothing"),
+        pytest.param(CRFConfig, {"dilation": 0}, id="no-neighbours"),
+        pytest.param(LossConfig, {"mil_weight": -1}, id="weight-negative"),
+        pytest.param(LossConfig, {"crf_warmup": 1.1}, id="warmup-beyond-the-run"),
+        pytest.param(LossConfig, {"pairwise_theta": 0}, id="theta-zero"),
+        pytest.param(LossConfig, {"pairwise_dilation": 9}, id="neighbours-too-far"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(
