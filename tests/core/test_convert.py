@@ -138,7 +138,7 @@ def test_an_official_checkpoint_becomes_the_student_s_network(
     convert(write(tmp_path, wrap(published)), out, TINY)
     loaded = checkpoint.load(out)
     assert loaded.model.config == TINY
-    assert (loaded.threshold, loaded.crop) == (0.1, CropConfig(size=64, margin=0.15))
+    assert (loaded.threshold, loaded.crop) == (0.1, CropConfig(size=64, margin=0.15, mirror=True))
     ours = loaded.model.state_dict()
     for name, value in student.state_dict().items():
         assert torch.equal(ours[name], value.half().float()), name

@@ -262,7 +262,7 @@ def test_a_saved_network_comes_back_with_its_crop_and_threshold(
     loaded = checkpoint.load(path)
     assert told == hashlib.sha256(path.read_bytes()).hexdigest()
     assert loaded.model.config == PAPER
-    assert (loaded.crop, loaded.threshold) == (CropConfig(size=64, margin=0.15), 0.1)
+    assert (loaded.crop, loaded.threshold) == (CropConfig(size=64, margin=0.15, mirror=True), 0.1)
     found = loaded.model.state_dict()
     assert found.keys() == paper.model.state_dict().keys()
     for name, value in paper.model.state_dict().items():
