@@ -105,8 +105,12 @@ def test_a_fine_tune_that_is_better_on_held_out_images_is_promoted_and_proposes_
     new = propose(page, studio)
     shot(page, "17-next-box-of-the-new-model")
     page.get_by_role("tab", name="Train").click()
-    page.get_by_label("Propose masks with").click()
-    page.get_by_role("option", name="mal-small-256").click()
+    expect(page.get_by_role("cell", name="fine-tune 1 (in use)")).to_be_visible()
+    expect(page.locator(".js-plotly-plot .legend")).to_be_visible()  # the page is at rest
+    choice = page.get_by_label("Propose masks with")
+    choice.fill("mal-small-256")  # by key: a list under the fold opens where a mouse cannot go
+    choice.press("Enter")
+    expect(choice).to_have_value("mal-small-256")
     page.get_by_role("button", name="Use this model").click()
     expect(page.get_by_role("cell", name="mal-small-256 (in use)")).to_be_visible()
     old = propose(page, studio)
