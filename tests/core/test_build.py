@@ -206,7 +206,7 @@ def test_without_a_network_the_hub_is_a_clear_error(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("config", "name"),
     [
-        pytest.param(ModelConfig(dim=32, depth=1, heads=2, crop_size=64), NAME, id="studio"),
+        pytest.param(ModelConfig(), ModelConfig().backbone, id="studio"),
         pytest.param(CONV, "vit_base_patch16_224", id="another-backbone"),
         pytest.param(CONV, "hf-hub:someone/something", id="somebody-s-repository"),
         pytest.param(CONV, "", id="nothing"),

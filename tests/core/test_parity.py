@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mal_core.config import CropConfig
+from mal_core.config import CropConfig, ModelConfig
 from mal_core.geometry import Crop
 from mal_core.masks import decode
 from mal_core.model import normalise
@@ -56,3 +56,10 @@ def test_the_full_size_mask_equals_the_reference(
     answer = predictor.predict(parity[f"{case}/image"], [tuple(parity[f"{case}/box"])])
     mask = decode(answer.masks(threshold)[0])
     assert mask_iou(mask, parity[f"{case}/{name}"]) >= 0.999
+
+
+def test_the_bundled_file_is_the_one_its_card_describes(predictor: Predictor) -> None:
+    card = Path(__file__).resolve().parents[2] / "weights" / "README.md"
+    assert predictor.checkpoint.sha256 in card.read_text(encoding="utf-8")
+    assert predictor.checkpoint.model.config == ModelConfig()
+    assert (predictor.checkpoint.crop, predictor.checkpoint.threshold) == (CropConfig(), 0.4)
