@@ -261,6 +261,7 @@ def test_a_file_with_a_program_is_refused_and_runs_nothing(
     assert place.exists()
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse")  # else the warning is what refuses
 @pytest.mark.parametrize(
     "content",
     [
