@@ -143,7 +143,7 @@ def curve_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": GREY},
         legend={"orientation": "h", "y": 1.15, "x": 1, "xanchor": "right"},  # clear of the label
-        xaxis={"title": "Epoch", "dtick": 1, "gridcolor": GRID},
+        xaxis={"title": "Epoch", "dtick": 1, "gridcolor": GRID, "zeroline": False},
         yaxis={"title": "Held-out IoU", "gridcolor": GRID},
         yaxis2={"title": "Loss", "overlaying": "y", "side": "right", "showgrid": False},
     )
