@@ -121,7 +121,7 @@ def outcome(job: Job | None) -> str:
     result = job.result
     title = "Refused: the old weights stay"
     if result["promoted"]:
-        title = "Promoted: the new weights are in use"
+        title = "Promoted: the new weights were put in use"
         if not result["in_use"]:
             title = "Passed, but not in use"
     verdict = report(title, [str(result["reason"])], good=bool(result["promoted"]))

@@ -93,7 +93,7 @@ def test_a_fine_tune_that_is_better_on_held_out_images_is_promoted_and_proposes_
     page.get_by_role("tab", name="Train").click()
     expect(page.get_by_text("8 reviewed masks on 4 images")).to_be_visible()
     page.get_by_role("button", name="Fine-tune").click()
-    promoted = page.get_by_text("Promoted: the new weights are in use")
+    promoted = page.get_by_text("Promoted: the new weights were put in use")
     expect(promoted.or_(page.get_by_text("Refused: the old"))).to_be_visible(timeout=5 * MINUTE)
     expect(promoted).to_be_visible()
     row = page.get_by_role("row").filter(has=page.get_by_role("cell", name="Mask IoU"))

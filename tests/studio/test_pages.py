@@ -124,7 +124,7 @@ def test_a_running_job_says_how_far_it_is(
 @pytest.mark.parametrize(
     ("state", "changes", "words"),
     [
-        pytest.param(JobState.DONE, {"result": RESULT}, "Promoted: the new weights are in use",
+        pytest.param(JobState.DONE, {"result": RESULT}, "Promoted: the new weights were put in use",
                      id="promoted"),
         pytest.param(JobState.DONE, {"result": RESULT | {"promoted": False}},
                      "Refused: the old weights stay", id="refused"),
