@@ -47,7 +47,7 @@ def average_precision(
         return Precision(0.0, 0.0, 0.0)
     known = COCO(to_coco(truth))
     evaluation = COCOeval_faster(known, known.loadRes(list(detections)), kind)
-    evaluation.params.maxDets = [1, 10, most]
+    evaluation.params.maxDets = [most]
     evaluation.evaluate()
     evaluation.accumulate()
     return summarise(evaluation.eval["precision"])
