@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
+import numpy as np
 import orjson
 
 from mal_core.errors import BadDataset, BadMask
@@ -92,11 +93,13 @@ class Dataset:
         return replace(self, images=images, annotations=annotations)
 
 
-def read(source: Path | bytes) -> Dataset:
+def read(source: Path | bytes, bad_boxes: dict[int, str] | None = None) -> Dataset:
     """Read and check a COCO instances file.
 
     Args:
         source: the file, or its content.
+        bad_boxes: gets the id of each annotation left out because its bbox cannot be used, and
+            why; with a mask, that of the mask stands in. None: such a bbox breaks the format.
 
     Raises:
         BadDataset: it cannot be read, or breaks the format; holds a line for each problem.
@@ -107,7 +110,33 @@ def read(source: Path | bytes) -> Dataset:
     missing = [name for name in _LISTS if not isinstance(value.get(name), list)]
     if missing:
         raise BadDataset([f"a COCO file must hold a list of {name}" for name in missing])
-    return _Reader().read(value)
+    return _Reader(bad_boxes).read(value)
+
+
+def fill_in(entry: dict[str, Any], image: ImageRecord) -> dict[str, Any]:
+    """Add to an annotation's JSON what COCO's own tools demand and it lacks.
+
+    Args:
+        entry: an annotation that `read` took, or left out for its bbox.
+        image: of that annotation.
+
+    Returns:
+        The entry; iscrowd 0, an empty mask and the mask's area stand in for what was missing.
+    """
+    mask, area, iscrowd = (entry.get(name) for name in ("segmentation", "area", "iscrowd"))
+    if mask and area is not None and iscrowd is not None:
+        return entry
+    rle = _read_mask(mask, image)
+    if rle is None:
+        pixels = np.array([image.height * image.width], np.int64)
+        rle = RLE.from_runs(pixels, image.height, image.width)
+        mask = rle.to_coco()
+    return {
+        **entry,
+        "segmentation": mask,
+        "area": rle.area if area is None else area,
+        "iscrowd": iscrowd or 0,
+    }
 
 
 def write(dataset: Dataset) -> bytes:
@@ -137,11 +166,16 @@ class _Bad(Exception):  # noqa: N818 - never leaves this module
     """One problem of one entry."""
 
 
+class _BadBox(_Bad):
+    """A bbox that cannot be used, in an annotation that is sound otherwise."""
+
+
 class _Reader:
     """Reads the lists of a file in turn and collects what is wrong with each entry."""
 
-    def __init__(self) -> None:
+    def __init__(self, bad_boxes: dict[int, str] | None) -> None:
         self._problems: list[str] = []
+        self._bad_boxes = bad_boxes
         self._ids: dict[str, set[int]] = {}
 
     def read(self, value: dict[str, Any]) -> Dataset:
@@ -168,6 +202,11 @@ class _Reader:
                     raise _Bad(f"id {key} is taken by an earlier one")
                 ids.add(key)
                 found.append(read_one(entry))
+            except _BadBox as error:
+                if self._bad_boxes is None:
+                    self._problems.append(f"{name}[{index}]{_name(entry)}: {error}")
+                else:
+                    self._bad_boxes[entry["id"]] = str(error)
             except (_Bad, BadMask) as error:
                 self._problems.append(f"{name}[{index}]{_name(entry)}: {error}")
         return found
@@ -182,15 +221,25 @@ class _Reader:
         if image_id not in sound:
             raise _Bad(f"its image {image_id} has a problem of its own")
         rle = _read_mask(entry.get("segmentation"), sound[image_id])
+        iscrowd = bool(_whole({"iscrowd": entry.get("iscrowd", 0)}, "iscrowd", 0, 1))
         return Annotation(
             id=entry["id"],
             image_id=image_id,
             category_id=category_id,
-            box=_read_box(entry.get("bbox"), rle, sound[image_id]),
+            box=self._box(entry.get("bbox"), rle, sound[image_id]),
             rle=rle,
-            iscrowd=bool(_whole({"iscrowd": entry.get("iscrowd", 0)}, "iscrowd", 0, 1)),
+            iscrowd=iscrowd,
             extra=_extra(entry, _ANNOTATION),
         )
+
+    def _box(self, value: object, rle: RLE | None, image: ImageRecord) -> Box:
+        """Read a bbox; where bad ones are collected, that of a mask may stand in."""
+        try:
+            return _read_box(value, rle, image)
+        except _BadBox:
+            if self._bad_boxes is None or rle is None or rle.box is None:
+                raise
+            return rle.box
 
 
 def _parse(source: Path | bytes) -> object:
@@ -239,12 +288,12 @@ def _read_box(value: object, rle: RLE | None, image: ImageRecord) -> Box:
     if value is None and rle is not None and rle.box is not None:
         return rle.box
     if not isinstance(value, list) or len(value) != 4 or not all(map(_is_number, value)):
-        raise _Bad(f"bbox must be four numbers: x, y, width, height, got {value!r:.60}")
+        raise _BadBox(f"bbox must be four numbers: x, y, width, height, got {value!r:.60}")
     x, y, width, height = map(float, value)
     if not (width > 0 and height > 0):
-        raise _Bad(f"bbox must be wider and higher than 0, got {width:g} x {height:g}")
+        raise _BadBox(f"bbox must be wider and higher than 0, got {width:g} x {height:g}")
     if not (x < image.width and y < image.height and x + width > 0 and y + height > 0):
-        raise _Bad(f"bbox {value} lies outside the {image.width} x {image.height} image")
+        raise _BadBox(f"bbox {value} lies outside the {image.width} x {image.height} image")
     return x, y, x + width, y + height
 
 

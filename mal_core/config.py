@@ -342,3 +342,16 @@ class Recipe:
     def paper(cls) -> "Recipe":
         """The published recipe, on COCO."""
         return cls(TrainConfig.paper(), ViewConfig.paper(), LossConfig.paper(), CRFConfig.paper())
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """What masks are made, and what is said of them."""
+
+    threshold: float | None = option(None, "mask probability; None: the checkpoint's")
+    relabel: bool = option(False, "replace the masks that are there already")
+    score: bool = option(False, "add the IoU to expect of each mask")
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None:
+            _require(self, threshold=(0, 1))

@@ -12,11 +12,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import only modules written before it in its own row.
 LAYERS = {
     "mal_core": (
-        *("errors", "files", "config", "geometry", "masks", "prompts"),
+        *("errors", "files", "journal", "config", "geometry", "masks", "prompts"),
         *("encoder", "decoder", "paper", "model", "crf", "losses", "teacher", "metrics"),
-        *("coco", "dataset", "pool", "views", "checkpoint", "convert", "predictor", "evaluate"),
-        *("features", "finetune", "simulate", "runstate", "trainer"),
-        *("commands", "__main__"),
+        *("coco", "dataset", "pool", "views", "checkpoint", "convert", "predictor", "calibrate"),
+        *("evaluate", "features", "finetune", "simulate", "runstate", "trainer"),
+        *("autolabel", "commands", "__main__"),
     ),
     "app": (
         *("errors", "settings", "records", "session", "schema", "migrations", "store", "auth"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from mal_core import checkpoint, coco
+from mal_core import calibrate, checkpoint, coco
 from mal_core.__main__ import main
 from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Dataset
@@ -23,6 +23,9 @@ from mal_core.predictor import Predictor
 Draw = Callable[[int, int], Dataset]
 Capture = pytest.CaptureFixture[str]
 RED, YELLOW = ["50", "50", "170", "190"], ["250", "130", "320", "240"]
+BARE = """{"images": [{"id": 1, "file_name": "a.png", "width": 9, "height": 9}],
+    "categories": [{"id": 1, "name": "a"}],
+    "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]}]}"""
 FIGURES = "n instance_iou class_iou boundary_iou small medium large jittered_iou box_iou"
 
 
@@ -148,6 +151,49 @@ def test_train_prints_a_line_an_epoch(
     assert "held-out IoU" in lines[2]
 
 
+@pytest.fixture
+def label(data: list[str], weights: str, tmp_path: Path) -> list[str]:
+    """Words that label the training images anew, one of which is gone."""
+    (tmp_path / "images" / "1.png").unlink()
+    out = str(tmp_path / "masks.json")
+    return ["label", data[0], data[2], "--weights", weights, "--out", out, "--relabel"]
+
+
+def test_label_streams_its_events_and_writes_the_masks(label: list[str], capsys: Capture) -> None:
+    assert run(*label, "--json", "--device", "cpu") == 0
+    events = printed(capsys)
+    assert [e["event"] for e in events] == ["start", "image", "error", "error", "image", "saved"]
+    assert [e["annotation"] for e in events if e["event"] == "error"] == [3, 4]
+    assert all(a.rle is not None for a in coco.read(Path(label[6])).annotations)
+
+
+def test_label_says_counts_and_why_boxes_have_no_mask(label: list[str], capsys: Capture) -> None:
+    assert run(*label) == 0
+    captured = capsys.readouterr()
+    assert "masks.json: labelled 2  flagged " in captured.out
+    assert "  failed 2  kept 0  " in captured.out
+    assert "no mask for 2: cannot read 1.png" in captured.err
+
+
+def test_label_scores_by_the_calibration_beside_the_weights(
+    label: list[str], weights: str, capsys: Capture
+) -> None:
+    assert run(*label, "--score") == 0
+    assert "there is no calibration for these weights" in capsys.readouterr().err
+    flat = calibrate.Calibration(20, 1e-9, 0, 0)
+    path, sha256 = calibrate.beside(Path(weights)), checkpoint.file_sha256(Path(weights))
+    calibrate.save(flat, path, sha256, {})
+    assert run(*label, "--score") == 0
+    assert "calibration" not in capsys.readouterr().err
+    entries = json.loads(Path(label[6]).read_bytes())["annotations"]
+    assert [e.get("score") for e in entries] == [1, 1, None, None]
+
+
+def test_the_bundled_calibration_is_for_the_bundled_weights() -> None:
+    sha256 = checkpoint.file_sha256(BUNDLED)
+    assert calibrate.load(calibrate.beside(BUNDLED), sha256) is not None
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
@@ -162,6 +208,9 @@ def test_train_prints_a_line_an_epoch(
         pytest.param("evaluate {photo} {images}", "not JSON", id="data-of-another-kind"),
         pytest.param("evaluate {train} {none}", "cannot read", id="no-images"),
         pytest.param("evaluate {boxes} {images}", "no instance with a mask", id="no-masks"),
+        pytest.param("label {none} {images} --out {none}/a", "none", id="label-no-data"),
+        pytest.param("label {train} {images} --out {none}/a", "none", id="label-no-folder"),
+        pytest.param("label {bare} {none} --out {none}.json", "none of 1 boxes", id="label-none"),
         pytest.param("finetune {train} {images} --held-out {train}", "both trained", id="shared"),
         pytest.param("finetune {train} {images} --held-out {boxes}", "at least one", id="no-judge"),
         pytest.param(
@@ -183,7 +232,9 @@ def test_a_mistake_is_one_line_and_exit_code_1(
 ) -> None:
     boxes = tmp_path / "boxes.json"
     boxes.write_text('{"images": [], "categories": [], "annotations": []}')
-    names = {"photo": photo, "none": tmp_path / "none", "boxes": boxes}
+    bare = tmp_path / "bare.json"
+    bare.write_text(BARE)
+    names = {"bare": bare, "photo": photo, "none": tmp_path / "none", "boxes": boxes}
     names |= dict(zip(("train", "held", "images"), map(Path, data), strict=True))
     words = [word.format(**names) for word in command.split()]
     if words[0] == "finetune" and "--out" not in words:
