@@ -290,6 +290,8 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(
         journal.write_bytes(journal.read_bytes()[:-9])  # the last line is torn
         events = list(label_file(data, folder, out, labeller))
         assert events[0]["resumed"] == max(0, stop - 1)
+        numbers = [e["done"] for e in events if e["event"] == "image"]
+        assert numbers == list(range(events[0]["resumed"] + 1, IMAGES + 1))
         assert out.read_bytes() == whole
         assert not journal.exists()
 
