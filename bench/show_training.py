@@ -27,10 +27,10 @@ from mal_core.masks import decode  # noqa: E402
 from mal_core.predictor import Predictor  # noqa: E402
 
 BOXES: dict[str, list[Box]] = {
-    "chelsea": [(84, 22, 372, 300)],
+    "chelsea": [(40, 0, 420, 300)],
     "coffee": [(165, 12, 420, 330)],
     "astronaut": [(30, 5, 400, 512)],
-    "coins": [(18, 12, 80, 76), (92, 16, 136, 62), (294, 22, 376, 98), (142, 234, 196, 290)],
+    "coins": [(22, 31, 67, 76), (81, 34, 124, 74), (315, 155, 379, 219), (92, 242, 136, 286)],
 }
 HEIGHT = 300
 SMOOTH = 20  # steps of the running mean
