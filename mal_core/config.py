@@ -255,6 +255,15 @@ class ViewConfig:
         return cls(margin_low=0.0, margin_high=0.6, gated=1.0, box_jitter=0.0)
 
 
+def rate_share(step: int, steps: int, warmup: float, last: float) -> float:
+    """Share of the peak rate at a step: a linear climb, then half a cosine down to `last`."""
+    climb = max(1, round(steps * warmup))
+    if step < climb:
+        return (step + 1) / climb
+    fall = 0.5 * (1 + math.cos(math.pi * (step - climb) / max(1, steps - climb)))
+    return last + (1 - last) * fall
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """A training run from boxes, masks or both."""
@@ -321,12 +330,7 @@ class TrainConfig:
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step: a linear climb, then half a cosine down to `last_rate`."""
-        climb = max(1, round(self.steps * self.warmup))
-        if step < climb:
-            return self.rate * (step + 1) / climb
-        place = (step - climb) / max(1, self.steps - climb)
-        fall = 0.5 * (1 + math.cos(math.pi * place))
-        return self.rate * (self.last_rate + (1 - self.last_rate) * fall)
+        return self.rate * rate_share(step, self.steps, self.warmup, self.last_rate)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ memory that is in use only, and every process of a run reads the same copy.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +126,27 @@ def decode(sources: Sequence[Source], folder: Path, longest: int) -> Iterator[Pr
         write_whole(index, json.dumps({"key": key, "rows": rows, "problems": problems}).encode())
     except OSError as error:
         raise TrainingError(f"cannot keep the decoded images: {error.strerror}") from error
+
+
+def decode_events(
+    sources: Sequence[Source], folder: Path, longest: int
+) -> Iterator[Mapping[str, Any]]:
+    """Decode as `decode` does, and say what happened.
+
+    Yields:
+        "skipped" {image, reason} for each image that is left out; "decode" {done, total, skipped}
+        every 100 images and at the end.
+
+    Raises:
+        TrainingError: the disk refuses.
+    """
+    total, skipped = sum(len(source.dataset.images) for source in sources), 0
+    for done, problem in enumerate(decode(sources, folder, longest), start=1):
+        if problem:
+            skipped += 1
+            yield {"event": "skipped", "image": problem.file_name, "reason": problem.reason}
+        if done % 100 == 0 or done == total:
+            yield {"event": "decode", "done": done, "total": total, "skipped": skipped}
 
 
 class Pool:

@@ -6,7 +6,7 @@ so there is no generator to keep.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,23 @@ def save_state(
             tensors[f"optimizer.{number}.{key}"] = value.detach().cpu().contiguous()
     notes = {_NOTES: json.dumps({"position": asdict(position), "identity": identity})}
     write_whole(folder / STATE, tensors_to_bytes(tensors, notes))
+
+
+def keep(save: Callable[[], None], step: int) -> Mapping[str, Any]:
+    """Save the state; a full disk is said and does not end the run.
+
+    Args:
+        save: writes the state.
+        step: steps done, for the event.
+
+    Returns:
+        "kept" {step}, or "not_kept" {step, reason}.
+    """
+    try:
+        save()
+    except OSError as error:
+        return {"event": "not_kept", "step": step, "reason": error.strerror or str(error)}
+    return {"event": "kept", "step": step}
 
 
 def load_state(

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from mal_core import checkpoint as checkpoints
 from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Dataset
-from mal_core.config import CropConfig, ModelConfig, Recipe, TrainConfig
+from mal_core.config import CropConfig, ModelConfig, Recipe
 from mal_core.encoder import set_drop_path
 from mal_core.errors import TrainingError
 from mal_core.evaluate import InstanceScore, score_instances, summarise
@@ -32,7 +33,7 @@ from mal_core.losses import BoxBatch, box_only_loss, mask_losses, mil_loss, warm
 from mal_core.model import MAL, present
 from mal_core.pool import Pool
 from mal_core.predictor import SUSPICIOUS_FILL, Predictor
-from mal_core.runstate import Position, load_state, save_state
+from mal_core.runstate import Position, keep, load_state, save_state
 from mal_core.simulate import show_strokes
 from mal_core.teacher import Teacher
 from mal_core.views import View, make_view, stack_views
@@ -70,7 +71,7 @@ class Training:
         self.teacher = Teacher(self._module, recipe.train.momentum)
         set_drop_path(self._module, recipe.train.drop_path)
         betas = (recipe.train.beta1, recipe.train.beta2)
-        bare = torch.optim.AdamW(_groups(self._module, recipe.train), betas=betas)
+        bare = torch.optim.AdamW(decay_groups(self._module, recipe.train.weight_decay), betas=betas)
         self._student, self._optimizer = fabric.setup(self._module.train(), bare)
         self._bare = bare
         self.position = Position()
@@ -342,19 +343,8 @@ def fit(
                 yield {"event": "stopped", "step": step}
                 return
         if time.monotonic() - kept >= 60 * config.save_minutes:
-            yield from _keep(training, identity)
+            yield keep(partial(training.save, identity), step)
             kept = time.monotonic()
-
-
-def _keep(training: Training, identity: Mapping[str, Any]) -> Iterator[Event]:
-    """Save the state; a full disk is said and does not end the run."""
-    step = training.position.step
-    try:
-        training.save(identity)
-    except OSError as error:
-        yield {"event": "not_kept", "step": step, "reason": error.strerror or str(error)}
-    else:
-        yield {"event": "kept", "step": step}
 
 
 def identify(
@@ -373,13 +363,14 @@ def collapse(scores: Sequence[InstanceScore]) -> tuple[float, float]:
     )
 
 
-def _groups(model: MAL, config: TrainConfig) -> list[dict[str, Any]]:
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Decay matrices and kernels; leave biases, norms and free tokens alone."""
+    tokens = ("pos", "pos_embed", "reg", "mask_token")
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    free = [p for name, p in named if p.ndim < 2 or name.endswith(("pos", "pos_embed", "reg"))]
+    free = [p for name, p in named if p.ndim < 2 or name.endswith(tokens)]
     kept = {id(p) for p in free}
     decayed = [p for _, p in named if id(p) not in kept]
     return [
-        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": decayed, "weight_decay": weight_decay},
         {"params": free, "weight_decay": 0.0},
     ]

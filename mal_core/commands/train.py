@@ -1,21 +1,18 @@
 """`train`: a network from boxes, masks or both; under torchrun on any number of processes."""
 
 import argparse
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from tensorboardX import SummaryWriter
-from tqdm import tqdm
 
 from mal_core import checkpoint as checkpoints
 from mal_core import coco
-from mal_core.commands.options import add_command, add_data, add_device, count, recipe, show
+from mal_core.commands.options import add_command, add_data, add_device, count, recipe
+from mal_core.commands.running import open_folder, print_events
 from mal_core.config import (
     CRFConfig,
     CropConfig,
@@ -28,12 +25,11 @@ from mal_core.config import (
 )
 from mal_core.errors import InputError
 from mal_core.model import MAL
-from mal_core.pool import INDEX, PIXELS, Pictures, Pool, Source, decode, fingerprint
+from mal_core.pool import INDEX, PIXELS, Pictures, Pool, Source, decode_events, fingerprint
 from mal_core.predictor import choose_device
 from mal_core.runstate import STATE
 from mal_core.trainer import BEST, HeldOut, Training, fit, identify
 
-CURVE = "curve.jsonl"
 Event = Mapping[str, Any]
 
 
@@ -62,14 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Train; with --json one event a line, else a progress bar and a line a look."""
     fabric = _launch(choose_device(arguments.device))
     settings = _recipe(arguments)
-    folder = arguments.out.with_name(arguments.out.name + ".run")
-    if (folder / STATE).exists() and not arguments.resume:
-        raise InputError(
-            f"{folder.name} holds an unfinished run: --resume goes on with it; remove the folder "
-            "to start anew"
-        )
-    folder.mkdir(exist_ok=True)
-    _print_events(
+    folder = open_folder(arguments.out, resume=arguments.resume)
+    print_events(
         _train(arguments, settings, fabric, folder),
         folder,
         as_json=arguments.json,
@@ -83,7 +73,7 @@ def _train(
     """All events of a run, from the first decoded image to the written checkpoint."""
     sources = _sources(arguments)
     if fabric.is_global_zero:
-        yield from _decode(sources, folder, settings.train.longest)
+        yield from decode_events(sources, folder, settings.train.longest)
     fabric.barrier()
     pool = Pool(sources, Pictures(folder), settings.train.min_area, settings.train.supervision)
     yield {"event": "data", "instances": len(pool), "with_masks": pool.n_masks}
@@ -155,17 +145,6 @@ def _held_out(arguments: argparse.Namespace) -> HeldOut | None:
     return HeldOut(dataset, images)
 
 
-def _decode(sources: list[Source], folder: Path, longest: int) -> Iterator[Event]:
-    """Decode what is to be learned from; name every image that is left out."""
-    total, skipped = sum(len(source.dataset.images) for source in sources), 0
-    for done, problem in enumerate(decode(sources, folder, longest), start=1):
-        if problem:
-            skipped += 1
-            yield {"event": "skipped", "image": problem.file_name, "reason": problem.reason}
-        if done % 100 == 0 or done == total:
-            yield {"event": "decode", "done": done, "total": total, "skipped": skipped}
-
-
 def _network(arguments: argparse.Namespace, seed: int) -> tuple[MAL, CropConfig, dict[str, str]]:
     """The network to start from, how its crops are cut, and where it comes from."""
     if arguments.start:
@@ -180,45 +159,3 @@ def _network(arguments: argparse.Namespace, seed: int) -> tuple[MAL, CropConfig,
         name = arguments.encoder if is_hub else checkpoints.file_sha256(Path(arguments.encoder))
         origin["encoder"] = name
     return checkpoints.build(config, arguments.encoder), CropConfig.of(config), origin
-
-
-def _print_events(events: Iterable[Event], folder: Path, *, as_json: bool, is_first: bool) -> None:
-    """Show and keep the events of the first process; the others only work."""
-    with ExitStack() as stack:
-        if not is_first:
-            for _ in events:
-                pass
-            return
-        log = stack.enter_context(SummaryWriter(str(folder / "log")))
-        curve = stack.enter_context((folder / CURVE).open("a", encoding="utf-8"))
-        bar = stack.enter_context(tqdm(unit="step", disable=True if as_json else None))
-        for event in events:
-            line = json.dumps(event)
-            if event["event"] in ("step", "look", "start"):
-                curve.write(line + "\n")
-                curve.flush()
-            _log(log, event)
-            if as_json:
-                print(line, flush=True)
-            else:
-                _show(bar, event)
-
-
-def _log(log: SummaryWriter, event: Event) -> None:
-    """Every number of a step or look, for TensorBoard."""
-    if event["event"] in ("step", "look"):
-        for name, value in event.items():
-            if isinstance(value, float):
-                log.add_scalar(f"{event['event']}/{name}", value, event["step"])
-
-
-def _show(bar: "tqdm[Any]", event: Event) -> None:
-    kind = event["event"]
-    if kind == "start":
-        bar.reset(event["steps"])
-        bar.update(event["step"])
-    elif kind == "step":
-        bar.update()
-        bar.set_postfix(loss=f"{event['loss']:.4f}", refresh=False)
-    elif kind != "decode" or event["done"] == event["total"]:
-        bar.write("  ".join(f"{key} {show(value)}" for key, value in event.items()))
