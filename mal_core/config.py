@@ -359,3 +359,34 @@ class LabelConfig:
     def __post_init__(self) -> None:
         if self.threshold is not None:
             _require(self, threshold=(0, 1))
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """A masked autoencoder's run on images without labels."""
+
+    steps: int = option(20000, "optimizer steps")
+    batch_size: int = option(64, "crops a step")
+    rate: float = option(6e-4, "peak learning rate")
+    warmup: float = option(0.05, "share of the steps in which the rate climbs to its peak")
+    weight_decay: float = option(0.05, "AdamW weight decay of matrices and kernels")
+    clip_norm: float = option(1.0, "largest gradient norm of a step")
+    hidden: float = option(0.75, "share of a crop's tokens that is hidden and guessed")
+    decoder_dim: int = option(192, "channels of the decoder that guesses, a multiple of 32")
+    decoder_depth: int = option(2, "its transformer blocks")
+    scale_low: float = option(0.2, "smallest crop, as a share of the image's area")
+    longest: int = option(1024, "images are kept at most this large, pixels")
+    save_minutes: float = option(10.0, "minutes between two saved states")
+    seed: int = option(0, "of every draw")
+
+    def __post_init__(self) -> None:
+        _require(self, steps=(1, 10**8), batch_size=(1, 65536), rate=(0, 1), warmup=(0, 1))
+        _require(self, weight_decay=(0, 1), clip_norm=(1e-6, 1e6), hidden=(0.01, 0.99))
+        _require(self, decoder_dim=(32, 2048), decoder_depth=(1, 48), scale_low=(0.01, 1))
+        _require(self, longest=(64, 16384), save_minutes=(0, 1e5), seed=(0, 2**31))
+        if self.decoder_dim % 32:
+            raise ValueError(f"decoder_dim must be a multiple of 32, got {self.decoder_dim}")
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step: a linear climb, then half a cosine down to nothing."""
+        return self.rate * rate_share(step, self.steps, self.warmup, 0.0)

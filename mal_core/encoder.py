@@ -63,6 +63,11 @@ class Stem(nn.Module):
         return Skips(f2, f4, f8), self.proj(self.c4(f8))
 
 
+def make_blocks(dim: int, heads: int, mlp_ratio: float, depth: int) -> nn.ModuleList:
+    """New transformer blocks of timm: (B, N, dim) tokens in and out."""
+    return nn.ModuleList(Block(dim, heads, mlp_ratio, qkv_bias=True) for _ in range(depth))
+
+
 class Encoder(nn.Module):
     """Crops and prompt planes -> tokens (B, registers + N, dim) and the stem's maps.
 
@@ -78,9 +83,7 @@ class Encoder(nn.Module):
         self.prompt = nn.Conv2d(PLANES, dim, 16, 16)
         self.pos = nn.Parameter(torch.zeros(1, config.grid**2, dim))
         self.reg = nn.Parameter(torch.zeros(1, config.registers, dim))
-        self.blocks = nn.ModuleList(
-            Block(dim, config.heads, config.mlp_ratio, qkv_bias=True) for _ in range(config.depth)
-        )
+        self.blocks = make_blocks(dim, config.heads, config.mlp_ratio, config.depth)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
     def embed(self, crops: Tensor, prompts: Tensor) -> tuple[Tensor, Skips]:

@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
     "mal_core": (
         *("errors", "files", "journal", "config", "geometry", "masks", "prompts"),
-        *("encoder", "decoder", "paper", "model", "crf", "losses", "teacher", "metrics"),
+        *("encoder", "decoder", "paper", "model", "mae", "crf", "losses", "teacher", "metrics"),
         *("coco", "dataset", "pool", "views", "checkpoint", "convert", "predictor", "calibrate"),
-        *("evaluate", "features", "finetune", "simulate", "runstate", "trainer"),
+        *("evaluate", "features", "finetune", "simulate", "runstate", "trainer", "pretrain"),
         *("autolabel", "commands", "__main__"),
     ),
     "app": (

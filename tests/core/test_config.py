@@ -13,6 +13,7 @@ from mal_core.config import (
     FinetuneConfig,
     LossConfig,
     ModelConfig,
+    PretrainConfig,
     TrainConfig,
     ViewConfig,
     add_options,
@@ -20,7 +21,8 @@ from mal_core.config import (
 )
 
 CONFIGS = [
-    *(ModelConfig, CropConfig, FinetuneConfig, CRFConfig, LossConfig, ViewConfig, TrainConfig)
+    *(ModelConfig, CropConfig, FinetuneConfig, CRFConfig, LossConfig, ViewConfig, TrainConfig),
+    PretrainConfig,
 ]
 
 
