@@ -55,7 +55,7 @@ def main() -> None:
     """Label, train what is not trained yet, score, print."""
     arguments = build_parser().parse_args()
     torch.set_num_threads(arguments.threads)
-    recipe = from_options(Recipe, arguments)
+    recipe = from_options(Recipe(), arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)
     truth = draw_images(coco.read(arguments.data), arguments.limit)
     held_out = draw_images(coco.read(arguments.eval_data), None)
@@ -91,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=10, help="of each training, about")
     parser.add_argument("--steps", type=int, help="of each training, instead of --minutes")
     parser.add_argument("--threads", type=int, default=1)
-    add_options(parser, Recipe)
+    add_options(parser, Recipe())
     return parser
 
 
