@@ -12,18 +12,21 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.sources import train_flags  # noqa: E402
 from mal_core import coco  # noqa: E402
-from mal_core.evaluate import score_instances  # noqa: E402
-from mal_core.predictor import Predictor  # noqa: E402
+from mal_core.dataset import labelled, load_image  # noqa: E402
+from mal_core.evaluate import fill_box  # noqa: E402
+from mal_core.masks import iou  # noqa: E402
+from mal_core.predictor import SUSPICIOUS_FILL, Predictor  # noqa: E402
 
 KINDS = ("masks", "boxes")
 SMALL = "--dim 192 --depth 4 --heads 3 --crop-size 128 --longest 512 --batch-size 24 --rate 1e-3"
@@ -85,29 +88,38 @@ def measure(weights: Path, data: Path, device: str) -> dict[str, float]:
     """IoU on eval_public at the threshold that is best on the first images of train/coco."""
     predictor = Predictor.load(weights, device)
     tuning = coco.read(data / "train" / "coco" / "annotations.json").first(TUNING_IMAGES)
-    folder = data / "train" / "coco" / "images"
-    by_threshold = {t: mean_iou(predictor, tuning, folder, t) for t in THRESHOLDS}
-    best = max(by_threshold, key=lambda t: by_threshold[t])
-    scores = {}
-    for path in sorted((data / "eval_public").glob("*/annotations.json")):
-        parts = score_instances(predictor, coco.read(path), path.parent / "images", threshold=best)
-        scores[path.parent.name] = [score for part in parts for score in part]
-    ious = {name: [s.iou for s in values] for name, values in scores.items()}
+    tried = [row[0] for row in score(predictor, tuning, data / "train" / "coco", THRESHOLDS)]
+    best = THRESHOLDS[int(np.argmax(np.mean(tried, 0)))]
+    rows = {
+        path.parent.name: list(score(predictor, coco.read(path), path.parent, (best,)))
+        for path in tqdm(sorted((data / "eval_public").glob("*/annotations.json")), disable=None)
+    }
+    ious = {name: [row[0][0] for row in values] for name, values in rows.items()}
+    fills = np.array([row[1][0] for row in rows["coco"]])
     return {
         "threshold": best,
         "all": float(np.mean([iou for values in ious.values() for iou in values])),
         "sources": float(np.mean([np.mean(values) for values in ious.values()])),
         "coco": float(np.mean(ious["coco"])),
-        "coco_box": float(np.mean([s.box_iou for s in scores["coco"]])),
-        "coco_above": float(np.mean([s.fill > 0.95 for s in scores["coco"]])),
-        "coco_below": float(np.mean([s.fill < 0.05 for s in scores["coco"]])),
+        "coco_box": float(np.mean([row[2] for row in rows["coco"]])),
+        "coco_above": float((fills > SUSPICIOUS_FILL[1]).mean()),
+        "coco_below": float((fills < SUSPICIOUS_FILL[0]).mean()),
     }
 
 
-def mean_iou(predictor: Predictor, data: coco.Dataset, folder: Path, threshold: float) -> float:
-    """Instance-mean IoU at one threshold."""
-    parts = score_instances(predictor, data, folder, threshold=threshold)
-    return float(np.mean([score.iou for part in parts for score in part]))
+def score(
+    predictor: Predictor, data: coco.Dataset, source: Path, thresholds: Sequence[float]
+) -> Iterator[tuple[list[float], list[float], float]]:
+    """For each instance: IoU and share of the box at each threshold, and the full box's IoU."""
+    for record, annotations in labelled(data):
+        image = load_image(source / "images", record)
+        prediction = predictor.predict(image, [a.box for a in annotations])
+        for index, annotation in enumerate(annotations):
+            assert annotation.rle is not None
+            full = fill_box(annotation.box, annotation.rle)
+            masks = [prediction.rle(index, threshold) for threshold in thresholds]
+            ious = [iou(mask, annotation.rle) for mask in masks]
+            yield ious, [m.area / full.area for m in masks], iou(full, annotation.rle)
 
 
 if __name__ == "__main__":
