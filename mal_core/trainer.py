@@ -188,9 +188,9 @@ class Training:
         Raises:
             TrainingError: they do not.
         """
-        total = sum(p.double().sum() for p in self.teacher.module.parameters())
-        mean = self._over_all(torch.as_tensor(total)) / self._fabric.world_size
-        if not torch.isclose(mean, torch.as_tensor(total), rtol=1e-6, atol=1e-6):
+        total = torch.as_tensor(sum(p.double().sum() for p in self.teacher.module.parameters()))
+        mean = self._over_all(total.clone()) / self._fabric.world_size  # reduced in place
+        if not torch.isclose(mean, total, rtol=1e-6, atol=1e-6):
             raise TrainingError("the processes of this run hold different weights; start it anew")
 
     def is_exhausted(self) -> bool:
