@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from app.canvas import mask_canvas
-from app.pages.house import LOCAL_PERSON, House, project_choices, shown
+from app.pages.house import LOCAL_PERSON, QUIET, House, project_choices, shown
 from app.pages.library import LibraryPage
 from app.pages.train import TrainPage
 
@@ -84,7 +84,7 @@ def build(house: House) -> Any:  # noqa: ANN401 - Gradio is untyped
             choice = project_choices(house, int(wanted) if wanted.isdecimal() else None)
             return gr.HTML(token=house.sessions.mint(LOCAL_PERSON)), choice
 
-        page.load(open_page, None, [canvas, project])
-        project.change(lambda chosen: gr.HTML(project_id=chosen), project, canvas)
-        stamp.change(lambda count: gr.HTML(stamp=count), stamp, canvas)
+        page.load(open_page, None, [canvas, project], queue=False)
+        project.change(lambda chosen: gr.HTML(project_id=chosen), project, canvas, **QUIET)
+        stamp.change(lambda count: gr.HTML(stamp=count), stamp, canvas, **QUIET)
     return page

@@ -4,10 +4,10 @@ import functools
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
@@ -29,6 +29,9 @@ SEND_FIRST = """async (...inputs) => {
   }
   return inputs;
 }"""
+# Only acts that show progress go through Gradio's queue. Its browser side loses an act that begins
+# in the moment in which the one before it ends: the act is done, and the page waits for ever.
+QUIET: Mapping[str, Any] = {"queue": False, "show_progress": "hidden"}
 P = ParamSpec("P")
 R = TypeVar("R")
 log = logging.getLogger(__name__)

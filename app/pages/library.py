@@ -50,7 +50,7 @@ class LibraryPage:
                 self._lay_import()
                 self._lay_export()
         for change in self._changes:
-            change(self.show, project, [images, categories, old_name], show_progress="hidden")
+            change(self.show, project, [images, categories, old_name], **QUIET)
 
     def _lay_images(self, images: gr.HTML) -> None:
         gr.Markdown("### Images")
@@ -78,8 +78,8 @@ class LibraryPage:
             create = gr.Button("Create", scale=1, min_width=80)
             rename = gr.Button("Rename this one", scale=1, min_width=200)
         for event in (create.click, name.submit):
-            event(self.create, name, [self._project, name])
-        rename.click(self.rename, [self._project, name], [self._project, name])
+            event(self.create, name, [self._project, name], queue=False)
+        rename.click(self.rename, [self._project, name], [self._project, name], queue=False)
 
     def _lay_categories(self, categories: gr.HTML, old_name: gr.Dropdown) -> None:
         gr.Markdown("### Categories")
@@ -92,8 +92,9 @@ class LibraryPage:
             new_name = gr.Textbox(label="New name", placeholder="Name", scale=2)
             rename = gr.Button("Rename", scale=1, min_width=80)
         for event in (add.click, name.submit):
-            event(self.add_category, [self._project, name], [name, self._stamp])
-        rename.click(self.rename_category, [old_name, new_name], [new_name, self._stamp])
+            event(self.add_category, [self._project, name], [name, self._stamp], queue=False)
+        outputs = [new_name, self._stamp]
+        rename.click(self.rename_category, [old_name, new_name], outputs, queue=False)
 
     def _lay_import(self) -> None:
         gr.Markdown("### Import COCO boxes or masks")
@@ -113,9 +114,9 @@ class LibraryPage:
         exported = gr.HTML()
         download = gr.DownloadButton("Download the checked zip", visible=False)
         inputs = [self._project, proposals, pictures]
-        export.click(self.export, inputs, [exported, download], js=SEND_FIRST)
+        export.click(self.export, inputs, [exported, download], js=SEND_FIRST, queue=False)
         for change in self._changes:  # what was exported may be out of date
-            change(self.forget, None, [exported, download], show_progress="hidden")
+            change(self.forget, None, [exported, download], **QUIET)
 
     @shown
     def show(self, project_id: int | None) -> tuple[str, str, gr.Dropdown]:

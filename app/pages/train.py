@@ -55,11 +55,11 @@ class TrainPage:
         view = [ready, bar, result, curve, models, start, stop, choice, watch]
         seen = gr.State("")
         for change in (project.change, stamp.change, tab.select):
-            change(self.show, project, view, show_progress="hidden")
-        start.click(self.start, project, view, js=SEND_FIRST)
-        stop.click(self.stop, project, view)
-        use.click(self.use, [project, choice], stamp)
-        watch.tick(self.look, [project, seen], [seen, stamp, *view], show_progress="hidden")
+            change(self.show, project, view, **QUIET)
+        start.click(self.start, project, view, js=SEND_FIRST, queue=False)
+        stop.click(self.stop, project, view, queue=False)
+        use.click(self.use, [project, choice], stamp, queue=False)
+        watch.tick(self.look, [project, seen], [seen, stamp, *view], **QUIET)
 
     @shown
     def show(self, project_id: int | None) -> View | list[Any]:
