@@ -6,7 +6,15 @@ from pathlib import Path
 import gradio as gr
 
 from app.library import Step
-from app.pages.house import LOCAL_PERSON, SEND_FIRST, House, new_stamp, project_choices, shown
+from app.pages.house import (
+    LOCAL_PERSON,
+    QUIET,
+    SEND_FIRST,
+    House,
+    new_stamp,
+    project_choices,
+    shown,
+)
 from app.pages.tables import (
     categories_table,
     describe_export,

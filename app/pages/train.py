@@ -7,7 +7,7 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from app.learning import MIN_IMAGES, MIN_MASKS, REVIEWED
-from app.pages.house import SEND_FIRST, House, new_stamp, shown
+from app.pages.house import QUIET, SEND_FIRST, House, new_stamp, shown
 from app.pages.tables import models_table, note, outcome, progress_bar
 from app.records import JobState, ModelState
 
