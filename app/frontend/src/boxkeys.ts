@@ -1,7 +1,8 @@
 /** Drawing and changing boxes by keyboard alone. */
 
 import { isLargeEnough, moveBox, resizeBox } from "./boxes";
-import type { Editor, Instance } from "./editor";
+import type { Editor } from "./editor";
+import type { Instance } from "./instance";
 import type { Box, Point } from "./types";
 
 const ARROWS: Readonly<Record<string, Point>> = {

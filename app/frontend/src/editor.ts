@@ -6,76 +6,33 @@
  */
 
 import { clamp } from "./boxes";
-import { History } from "./history";
-import { capsuleReach, type Crop, grow, hit, stampCapsule, trim } from "./raster";
-import { areaOf, decode, encode } from "./rle";
-import type { Annotation, Box, Change, Point, Rect, Rle, Size, Snapshot, Tool } from "./types";
+import { Choice, type Draft, type ImageRef } from "./choice";
+import { type Entry, History, type Step } from "./history";
+import { cropOf, type Instance, sameMask, snapshotOf, withCrop } from "./instance";
+import { capsuleReach, type Crop, grow, stampCapsule, trim } from "./raster";
+import { encode } from "./rle";
+import type { Annotation, Box, Change, Point, Rect, Snapshot, Stroke, Tool } from "./types";
 
-/** An annotation with its mask as pixels; `crop` runs ahead of `rle` while a stroke lasts. */
-export interface Instance extends Annotation {
-  readonly crop: Crop;
-}
-
-/** A box being drawn or changed that nobody has confirmed yet; id null makes a new instance. */
-export interface Draft {
-  readonly id: number | null;
-  readonly box: Box;
-}
-
-export interface ImageRef extends Size {
+interface Painting extends Stroke {
   readonly id: number;
-}
-
-export type EditorEvent =
-  | { readonly kind: "edit"; readonly change: Change }
-  | { readonly kind: "stroke"; readonly id: number } // one begins on an instance
-  | { readonly kind: "mask"; readonly id: number; readonly rect: Rect | null } // null: all of it
-  | { readonly kind: "view" };
-
-interface Stroke {
-  readonly id: number;
-  readonly value: 0 | 1;
   readonly before: Crop;
-  last: Point;
+  readonly points: Point[];
 }
 
 const NOWHERE: Rect = { x0: 0, y0: 0, x1: 0, y1: 0 }; // the pixels are as they were
 const SLACK = 64; // pixels a crop grows beyond a stroke
+const REVIEWS: readonly string[] = ["accept", "reject"]; // acts after which one goes on
 export const MOST_RADIUS = 256;
 export const LEAST_RADIUS = 0.5;
 
-export class Editor {
-  image: ImageRef | null = null;
+export class Editor extends Choice {
   tool: Tool = "box";
   radius = 10; // of the brush, image pixels
   categoryId = 0; // of the next box
-  selectedId: number | null = null;
-  draft: Draft | null = null;
   strokes = 0;
-  private readonly items = new Map<number, Instance>();
   private readonly ghosts = new Map<number, Instance>(); // deleted ones of images left behind
   private readonly history = new History();
-  private stroke: Stroke | null = null;
-
-  constructor(private readonly emit: (event: EditorEvent) => void) {}
-
-  // -- what there is ---------------------------------------------------------------------------
-
-  /** The instances in order of their numbers, without deleted ones. */
-  get instances(): readonly Instance[] {
-    const shown = [...this.items.values()].filter((item) => item.state !== "deleted");
-    return shown.sort((a, b) => a.number - b.number);
-  }
-
-  get selected(): Instance | null {
-    const item = this.selectedId === null ? undefined : this.items.get(this.selectedId);
-    return item && item.state !== "deleted" ? item : null;
-  }
-
-  /** The version of an instance of the open image; 0 when it is not here. */
-  version(id: number): number {
-    return this.items.get(id)?.version ?? 0;
-  }
+  private stroke: Painting | null = null;
 
   get isStroking(): boolean {
     return this.stroke !== null;
@@ -112,10 +69,9 @@ export class Editor {
     }
     this.items.clear();
     this.image = null;
-    this.selectedId = null;
-    this.draft = null;
     this.stroke = null;
-    this.show();
+    this.draft = null;
+    this.select(null);
   }
 
   /** Show the server's version of an instance in place of ours. */
@@ -149,7 +105,7 @@ export class Editor {
     const old = this.items.get(id);
     const before = isNew || !old ? null : snapshotOf(old);
     if (isNew || isHere) {
-      this.history.record(image_id, { id, before, after: snapshotOf(annotation) });
+      this.history.record(image_id, [{ id, before, after: snapshotOf(annotation) }]);
     }
     this.receive(annotation);
     if (isHere && !this.stroke && !this.draft) this.select(id);
@@ -161,39 +117,7 @@ export class Editor {
     if (item) this.apply(item, change.after);
   }
 
-  // -- choosing ---------------------------------------------------------------------------------
-
-  select(id: number | null): void {
-    this.selectedId = id;
-    if (this.draft?.id !== undefined && this.draft.id !== id) this.draft = null;
-    this.show();
-  }
-
-  /** The instance under a point: of several, the smallest. */
-  at(point: Point): Instance | null {
-    const under = this.instances.filter((item) => hit(item.crop, point));
-    const size = ({ rle }: Instance): number => (rle ? areaOf(rle) : 0);
-    return under.sort((a, b) => size(a) - size(b)).at(0) ?? null;
-  }
-
-  /** Select the next (or previous) instance in order of numbers, round and round. */
-  step(by: 1 | -1): void {
-    const all = this.instances;
-    if (all.length === 0) return;
-    const at = all.findIndex((item) => item.id === this.selectedId);
-    const start = at < 0 && by < 0 ? 0 : at;
-    this.select(all[(start + by + all.length) % all.length].id);
-  }
-
-  /** Select the next instance nobody has looked at; false when there is none. */
-  stepToProposed(): boolean {
-    const all = this.instances;
-    const at = all.findIndex((item) => item.id === this.selectedId);
-    const rest = [...all.slice(at + 1), ...all.slice(0, Math.max(at, 0))];
-    const next = rest.find((item) => item.state === "proposed");
-    if (next) this.select(next.id);
-    return next !== undefined;
-  }
+  // -- tools --------------------------------------------------------------------------------------
 
   setTool(tool: Tool): void {
     this.tool = tool;
@@ -206,13 +130,12 @@ export class Editor {
     this.show();
   }
 
-  /** The category of new boxes, and of the selected instance unless boxes are being drawn. */
+  /** The category of new boxes, and of the chosen instances unless boxes are being drawn. */
   setCategory(categoryId: number): void {
     this.categoryId = categoryId;
-    const item = this.tool === "box" ? null : this.selected;
-    if (item && item.category_id !== categoryId) {
-      this.change(item, { category_id: categoryId }, "category");
-    }
+    const items = this.tool === "box" ? [] : this.chosen;
+    const changed = items.filter((item) => item.category_id !== categoryId);
+    this.edit(changed, { category_id: categoryId }, "category");
     this.show();
   }
 
@@ -224,55 +147,75 @@ export class Editor {
   // -- acts -------------------------------------------------------------------------------------
 
   accept(): void {
-    const item = this.selected;
-    if (!item || item.state === "accepted" || item.rle === null) return;
-    this.change(item, { state: "accepted" }, "accept");
-    this.stepToProposed();
+    const items = this.chosen.filter(({ state, rle }) => state !== "accepted" && rle !== null);
+    if (this.edit(items, { state: "accepted" }, "accept")) this.stepToProposed();
+  }
+
+  reject(): void {
+    const items = this.chosen.filter(({ state }) => state !== "rejected");
+    if (this.edit(items, { state: "rejected" }, "reject")) this.stepToProposed();
+  }
+
+  remove(): boolean {
+    return this.edit(this.chosen, null, "delete");
   }
 
   /** Give an instance another box and leave its mask alone. */
   setBox(id: number, box: Box): void {
-    const item = this.items.get(id);
-    if (item && box.join() !== item.box.join()) this.change(item, { box }, "box");
+    const item = this.find(id);
+    if (item && box.join() !== item.box.join()) this.edit([item], { box }, "box");
   }
 
-  reject(): void {
-    const item = this.selected;
-    if (!item || item.state === "rejected") return;
-    this.change(item, { state: "rejected" }, "reject");
-    this.stepToProposed();
+  /** Do the same to some instances, as one act; null deletes them. */
+  edit(items: readonly Instance[], part: Partial<Snapshot> | null, reason: string): boolean {
+    const entries = items.map((item) => {
+      const before = snapshotOf(item);
+      return { id: item.id, before, after: part && { ...before, ...part } };
+    });
+    return this.perform(entries, reason);
   }
 
-  remove(): void {
-    const item = this.selected;
-    if (!item) return;
-    const before = snapshotOf(item);
-    this.perform({ id: item.id, before, after: null }, "delete");
+  /**
+   * Do one act to some instances of the image, which undo takes back as one.
+   *
+   * A locked instance keeps its mask, box and category, and is not deleted. Returns false when
+   * nothing was done.
+   */
+  perform(entries: readonly Entry[], reason: string): boolean {
+    const step = entries.filter((entry) => this.items.has(entry.id) && this.isAllowed(entry));
+    if (!this.image || step.length === 0) return false;
+    this.history.record(this.image.id, step);
+    for (const { id, after } of step) this.restore(id, after, reason);
+    if (step.length === 1 && step[0].after && !REVIEWS.includes(reason)) {
+      if (!this.isChosen(step[0].id)) this.select(step[0].id);
+    }
+    return true;
   }
 
   undo(): boolean {
     if (!this.image || this.stroke) return false;
-    const entry = this.history.undo(this.image.id);
-    if (entry) this.restore(entry.id, entry.before, "undo");
-    return entry !== null;
+    const step = this.history.undo(this.image.id);
+    if (step) this.bringBack([...step].reverse(), "before", "undo");
+    return step !== null;
   }
 
   redo(): boolean {
     if (!this.image || this.stroke) return false;
-    const entry = this.history.redo(this.image.id);
-    if (entry) this.restore(entry.id, entry.after, "redo");
-    return entry !== null;
+    const step = this.history.redo(this.image.id);
+    if (step) this.bringBack(step, "after", "redo");
+    return step !== null;
   }
 
   // -- brush ------------------------------------------------------------------------------------
 
-  /** Put the brush (1) or eraser (0) down on the selected instance; false when none is. */
+  /** Put the brush (1) or eraser (0) down on the selected instance; false when none can be. */
   beginStroke(at: Point, value: 0 | 1): boolean {
     const item = this.selected;
-    if (!item || !this.image) return false;
+    if (!item || !this.image || this.obstacle !== "") return false;
     this.emit({ kind: "stroke", id: item.id });
     const before = { ...item.crop, data: item.crop.data.slice() };
-    this.stroke = { id: item.id, value, before, last: at };
+    const { radius } = this;
+    this.stroke = { id: item.id, adds: value === 1, radius, before, points: [at] };
     this.extendStroke(at);
     return true;
   }
@@ -280,34 +223,37 @@ export class Editor {
   extendStroke(to: Point): void {
     const item = this.stroke && this.items.get(this.stroke.id);
     if (!this.stroke || !item || !this.image) return;
-    const { last, value } = this.stroke;
-    const reach = capsuleReach(last, to, this.radius, this.image);
-    const crop = value === 1 ? grow(item.crop, reach, this.image, SLACK) : item.crop;
-    const rect = stampCapsule(crop, last, to, this.radius, value);
-    this.stroke.last = to;
+    const { points, adds, radius } = this.stroke;
+    const last = points[points.length - 1];
+    const reach = capsuleReach(last, to, radius, this.image);
+    const crop = adds ? grow(item.crop, reach, this.image, SLACK) : item.crop;
+    const rect = stampCapsule(crop, last, to, radius, adds ? 1 : 0);
+    if (to !== last) points.push(to);
     if (crop !== item.crop) this.items.set(item.id, { ...item, crop });
     this.emit({ kind: "mask", id: item.id, rect });
   }
 
   /** Lift the brush: the mask becomes a correction and is to be saved. */
   endStroke(): void {
-    const stroke = this.stroke;
-    const item = stroke && this.items.get(stroke.id);
+    const painting = this.stroke;
+    const item = painting && this.items.get(painting.id);
     this.stroke = null;
-    if (!stroke || !item || !this.image) return;
+    if (!painting || !item || !this.image) return;
     const crop = trim(item.crop);
     const { width, height } = this.image;
     const rle = encode(crop, height, width);
     this.items.set(item.id, { ...item, crop });
     this.strokes += 1;
-    const before = snapshotOf(item);
-    if (sameMask(rle, item.rle)) this.repaint(item.id, NOWHERE);
-    else {
-      const after: Snapshot = { ...before, state: "corrected", rle };
-      this.items.set(item.id, { ...item, ...after, crop });
-      const reason = stroke.value === 1 ? "brush" : "eraser";
-      this.perform({ id: item.id, before, after }, reason);
+    if (sameMask(rle, item.rle)) {
+      this.repaint(item.id, NOWHERE);
+      return;
     }
+    const before = snapshotOf(item);
+    const after: Snapshot = { ...before, state: "corrected", rle };
+    this.items.set(item.id, { ...item, ...after, crop });
+    const { adds, radius, points } = painting;
+    const stroke = { adds, radius, points };
+    this.perform([{ id: item.id, before, after, stroke }], adds ? "brush" : "eraser");
   }
 
   cancelStroke(): void {
@@ -321,26 +267,24 @@ export class Editor {
 
   // -- one way for everything that changes ---------------------------------------------------------
 
-  private change(item: Instance, part: Partial<Snapshot>, reason: string): void {
-    const before = snapshotOf(item);
-    this.perform({ id: item.id, before, after: { ...before, ...part } }, reason);
+  /** Whether an act leaves a locked instance's mask, box and category alone. */
+  private isAllowed({ id, before, after }: Entry): boolean {
+    if (!this.isLocked(id)) return true;
+    if (!before || !after || !sameMask(before.rle, after.rle)) return false;
+    return before.box === after.box && before.category_id === after.category_id;
   }
 
-  private perform(
-    entry: { id: number; before: Snapshot; after: Snapshot | null },
-    reason: string,
-  ): void {
-    const item = this.items.get(entry.id);
-    if (!item) return;
-    this.history.record(item.image_id, entry);
-    this.restore(entry.id, entry.after, reason);
+  /** Bring an earlier or later state back, locked or not, and select what came. */
+  private bringBack(step: Step, side: "before" | "after", reason: string): void {
+    for (const entry of step) this.restore(entry.id, entry[side], reason);
+    const back = step.filter((entry) => entry[side] !== null).map(({ id }) => id);
+    if (back.length > 0) this.choose(back);
   }
 
   private restore(id: number, after: Snapshot | null, reason: string): void {
     const item = this.items.get(id);
     if (!item) return;
     this.apply(item, after);
-    if (after && reason !== "accept" && reason !== "reject") this.selectedId = id;
     this.emit({ kind: "edit", change: { id, image_id: item.image_id, after, reason } });
   }
 
@@ -359,24 +303,4 @@ export class Editor {
     this.emit({ kind: "mask", id, rect });
     this.show();
   }
-
-  private show(): void {
-    this.emit({ kind: "view" });
-  }
-}
-
-export function snapshotOf({ state, category_id, box, rle }: Snapshot): Snapshot {
-  return { state, category_id, box, rle };
-}
-
-function withCrop(annotation: Annotation): Instance {
-  return { ...annotation, crop: cropOf(annotation.rle) };
-}
-
-function cropOf(rle: Rle | null): Crop {
-  return rle ? decode(rle) : { x: 0, y: 0, w: 0, h: 0, data: new Uint8Array(0) };
-}
-
-function sameMask(a: Rle, b: Rle | null): boolean {
-  return b !== null && a.counts === b.counts;
 }

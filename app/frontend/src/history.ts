@@ -1,36 +1,44 @@
-/** Undo and redo: one list of entries an image; an entry is an instance before and after. */
+/** Undo and redo: one list of steps an image; a step is what one act did to some instances. */
 
-import type { Snapshot } from "./types";
+import type { Snapshot, Stroke } from "./types";
 
-/** What one act did to one instance; null means it was not there. */
+/** What an act did to one instance; null means it was not there. */
 export interface Entry {
   readonly id: number;
   readonly before: Snapshot | null;
   readonly after: Snapshot | null;
+  readonly stroke?: Stroke; // where the act was one
 }
 
-const MOST = 500; // entries an image; the oldest are forgotten first
+export type Step = readonly Entry[];
+
+const MOST = 500; // steps an image; the oldest are forgotten first
 
 export class History {
-  private readonly done = new Map<number, Entry[]>();
-  private readonly undone = new Map<number, Entry[]>();
+  private readonly done = new Map<number, Step[]>();
+  private readonly undone = new Map<number, Step[]>();
 
   /** Remember an act; what had been undone on that image can no longer be redone. */
-  record(imageId: number, entry: Entry): void {
-    const entries = stack(this.done, imageId);
-    entries.push(entry);
-    if (entries.length > MOST) entries.shift();
+  record(imageId: number, step: Step): void {
+    const steps = stack(this.done, imageId);
+    steps.push(step);
+    if (steps.length > MOST) steps.shift();
     this.undone.delete(imageId);
   }
 
-  /** Step back: returns the entry whose `before` is to be shown, or null at the beginning. */
-  undo(imageId: number): Entry | null {
+  /** Step back: returns the step whose `before` is to be shown, or null at the beginning. */
+  undo(imageId: number): Step | null {
     return shift(stack(this.done, imageId), stack(this.undone, imageId));
   }
 
-  /** Step forward: returns the entry whose `after` is to be shown, or null at the end. */
-  redo(imageId: number): Entry | null {
+  /** Step forward: returns the step whose `after` is to be shown, or null at the end. */
+  redo(imageId: number): Step | null {
     return shift(stack(this.undone, imageId), stack(this.done, imageId));
+  }
+
+  /** The steps that stand, oldest first. */
+  steps(imageId: number): readonly Step[] {
+    return this.done.get(imageId) ?? [];
   }
 
   undoable(imageId: number): number {
@@ -42,15 +50,15 @@ export class History {
   }
 }
 
-function stack(stacks: Map<number, Entry[]>, imageId: number): Entry[] {
+function stack(stacks: Map<number, Step[]>, imageId: number): Step[] {
   const found = stacks.get(imageId) ?? [];
   stacks.set(imageId, found);
   return found;
 }
 
-function shift(from: Entry[], to: Entry[]): Entry | null {
-  const entry = from.pop();
-  if (!entry) return null;
-  to.push(entry);
-  return entry;
+function shift(from: Step[], to: Step[]): Step | null {
+  const step = from.pop();
+  if (!step) return null;
+  to.push(step);
+  return step;
 }

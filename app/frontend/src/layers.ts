@@ -1,7 +1,7 @@
 /** One small bitmap an instance, kept in step with its mask by the rectangles that changed. */
 
 import { css, type Rgb } from "./color";
-import type { Instance } from "./editor";
+import type { Instance } from "./instance";
 import { outline } from "./outline";
 import { type Crop, cropRect } from "./raster";
 import type { Rect } from "./types";

@@ -2,8 +2,8 @@
 
 import { css } from "./color";
 import { el, setAttribute, setText } from "./dom";
-import type { Instance } from "./editor";
 import { icon } from "./icons";
+import type { Instance } from "./instance";
 import type { Renderer } from "./renderer";
 import { actionButton } from "./toolbar";
 import { categoryOf, type Orders, percent, STATE_NAMES, type View } from "./view";

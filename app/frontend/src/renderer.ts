@@ -6,8 +6,10 @@
  */
 
 import { HANDLES, handlePoint } from "./boxes";
+import type { Draft } from "./choice";
 import { css, inkOn, type Rgb, shadeOf } from "./color";
-import type { Draft, Editor, Instance } from "./editor";
+import type { Editor } from "./editor";
+import type { Instance } from "./instance";
 import { Layers } from "./layers";
 import type { Placeholder } from "./proposals";
 import type { Box, Category, Point, Rect, Size } from "./types";

@@ -1,7 +1,8 @@
 /** Joins the model, the server, the canvas and the parts around it; holds no rule of its own. */
 
+import type { EditorEvent } from "./choice";
 import { Commands, type CommandPorts } from "./commands";
-import { Editor, type EditorEvent } from "./editor";
+import { Editor } from "./editor";
 import { Gallery } from "./gallery";
 import type { Loaded } from "./images";
 import { Input } from "./input";
@@ -28,6 +29,8 @@ export interface MountOptions {
 export interface ProposalTiming extends Timing {
   readonly total_ms: number;
 }
+
+const PLACINGS = "mal-placings"; // their place in the browser's store of the tab
 
 export class Studio implements View, Orders {
   lastProposal: ProposalTiming | null = null;
@@ -58,6 +61,7 @@ export class Studio implements View, Orders {
     this.input = new Input(ports);
     this.commands = new Commands({ ...ports, input: this.input });
     this.listen();
+    this.editor.placings.read(sessionStorage.getItem(PLACINGS));
     void this.setProject(options.projectId, options.imageId);
   }
 
@@ -251,8 +255,16 @@ export class Studio implements View, Orders {
 
   private onEditor(event: EditorEvent): void {
     if (event.kind === "mask") this.shell.renderer.touch(event.id, event.rect);
-    else if (event.kind === "view") this.update();
-    else this.sync.onEdit(event);
+    else if (event.kind === "edit" || event.kind === "stroke") this.sync.onEdit(event);
+    else {
+      if (event.kind === "placing") this.keepPlacings();
+      this.update();
+    }
+  }
+
+  /** Keep how the masks are arranged until the tab is closed. */
+  private keepPlacings(): void {
+    sessionStorage.setItem(PLACINGS, this.editor.placings.write());
   }
 
   // -- the view -----------------------------------------------------------------------------------

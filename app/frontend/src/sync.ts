@@ -1,6 +1,7 @@
 /** Keeps the masks on screen and the server's one: saves, proposals, and what others saved. */
 
-import type { Editor, EditorEvent, ImageRef } from "./editor";
+import type { EditorEvent, ImageRef } from "./choice";
+import type { Editor } from "./editor";
 import { type Placeholder, Proposals, type Timing } from "./proposals";
 import { SaveQueue } from "./saves";
 import { classify, textOf, type Transport } from "./transport";
@@ -61,7 +62,7 @@ export class Sync {
   }
 
   /** Send what the person did; a mask under way for an instance at hand comes too late. */
-  onEdit(event: Exclude<EditorEvent, { kind: "mask" | "view" }>): void {
+  onEdit(event: Extract<EditorEvent, { kind: "edit" | "stroke" }>): void {
     if (event.kind === "stroke") this.proposals.giveUp(event.id);
     else {
       this.proposals.giveUp(event.change.id);

@@ -37,6 +37,13 @@ export interface Snapshot {
   readonly rle: Rle | null;
 }
 
+/** A stroke of the brush (adds) or the eraser as it was drawn, in image pixels. */
+export interface Stroke {
+  readonly adds: boolean;
+  readonly radius: number;
+  readonly points: readonly Point[];
+}
+
 /** An instance as the server sends it. */
 export interface Annotation extends Snapshot {
   readonly id: number;

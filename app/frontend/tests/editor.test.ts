@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
 
-import { Editor, type EditorEvent, snapshotOf } from "../src/editor";
+import type { EditorEvent } from "../src/choice";
+import { Editor } from "../src/editor";
+import { snapshotOf } from "../src/instance";
 import { decode, encode, textToRuns } from "../src/rle";
 import type { Annotation, Change, Snapshot, State } from "../src/types";
 import { annotation, BLOB, IMAGE } from "./masks";

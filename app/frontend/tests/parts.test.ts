@@ -30,10 +30,10 @@ describe("the size slider", () => {
 });
 
 describe("history", () => {
-  it("forgets the oldest entries beyond five hundred", () => {
+  it("forgets the oldest steps beyond five hundred", () => {
     const history = new History();
-    for (let id = 0; id < 600; id++) history.record(1, { id, before: null, after: null });
+    for (let id = 0; id < 600; id++) history.record(1, [{ id, before: null, after: null }]);
     expect(history.undoable(1)).toBe(500);
-    expect(history.undo(1)?.id).toBe(599);
+    expect(history.undo(1)?.[0].id).toBe(599);
   });
 });

@@ -63,7 +63,7 @@ function onScreen(): (readonly [number, number, string])[] {
 beforeEach(() => {
   [saved, asked, read, outdated, said, told] = [[], [], [], [], [], []];
   editor = new Editor((event) => {
-    if (event.kind !== "mask" && event.kind !== "view") sync.onEdit(event);
+    if (event.kind === "edit" || event.kind === "stroke") sync.onEdit(event);
   });
   const server = {
     save: (change: Change, version: number): Promise<Annotation> => {
