@@ -6,7 +6,6 @@ the form {"error": {"code", "message", ...}}.
 
 import logging
 import secrets
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -28,7 +27,6 @@ from mal_core.errors import InputError, MALError
 from mal_core.masks import RLE
 
 BODY_LIMIT = 8 * 2**20  # bytes
-ANSWERS_KEPT = 1000  # proposals whose lost answer can be asked for again
 WAITING_LIMIT = 16  # proposals that may wait for the model
 STATUS = {Forbidden: 403, NotFound: 404, Conflict: 409, NotAllowed: 422, Busy: 429}
 SECURITY_HEADERS = {
@@ -76,7 +74,8 @@ class Api:
         self._workflow = workflow
         self._sessions = sessions
         self._model = anyio.CapacityLimiter(1)  # the model itself uses all cores
-        self._answered: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self.door = APIRouter(prefix="/mal")  # the one route for those whose token is too old
+        self.door.add_api_route("/session", self.renew, methods=["POST"], response_model=None)
         self.router = APIRouter(prefix="/mal", dependencies=[Depends(self._guard)])
         for method, path, endpoint in (
             ("GET", "/projects/{project_id}", self.project),
@@ -92,14 +91,20 @@ class Api:
     def _guard(self, request: Request, x_mal_session: Annotated[str, Header()] = "") -> None:
         request.state.person = self._sessions.person(x_mal_session)
 
-    def project(self, project_id: int) -> dict[str, Any]:
-        """The project with its model, categories and images."""
+    def renew(self, x_mal_session: Annotated[str, Header()] = "") -> dict[str, str]:
+        """A fresh token for a page that was open for long, so that its unsent work gets through."""
+        return {"token": self._sessions.renew(x_mal_session)}
+
+    def project(self, project_id: int, request: Request) -> dict[str, Any]:
+        """The project with its model, categories and images, and whose studio and page it is."""
         store = self._workflow.store
         project = store.get_project(project_id)
         model = self._workflow.model_in_use(project_id)
         return {
             "id": project.id,
             "name": project.name,
+            "studio": self._sessions.studio,
+            "person": request.state.person,
             "model": {"id": model.id, "name": model.name},
             "categories": [
                 {"id": c.id, "number": c.number, "name": c.name, "color": c.color}
@@ -134,9 +139,12 @@ class Api:
             return Response(status_code=304, headers=headers)
         return FileResponse(of(self._workflow.settings, image), headers=headers)
 
-    def annotations(self, image_id: int) -> dict[str, Any]:
-        """An image's instances; decodes the image ahead of the first box."""
-        instances = self._workflow.open_image(image_id)
+    def annotations(self, image_id: int, deleted: bool = False) -> dict[str, Any]:
+        """An image's instances; decodes the image ahead of the first box.
+
+        With ?deleted=true also those that were deleted, for an undo that brings one back.
+        """
+        instances = self._workflow.open_image(image_id, include_deleted=deleted)
         return {"image_id": image_id, "annotations": [self._to_json(i) for i in instances]}
 
     async def propose(self, body: ProposeBody, request: Request) -> Response:
@@ -153,24 +161,14 @@ class Api:
             if await request.is_disconnected():
                 return Response(status_code=204)
             waited = anyio.current_time() - begin
-            ticket = (request.state.person, body.request_id)
-            if (made := self._answered.get(ticket)) is not None:
-                return JSONResponse(self._to_json(self._workflow.store.get_instance(made)))
             proposal = await anyio.to_thread.run_sync(
                 self._workflow.propose,
                 body.image_id, body.box, body.category_id, request.state.person, known,
+                body.request_id,
             )  # fmt: skip
-        self._remember(ticket, proposal.instance.id)
         stages = {"wait": waited, **proposal.seconds}
         timing = ", ".join(f"{name};dur={1000 * s:.1f}" for name, s in stages.items())
         return JSONResponse(self._to_json(proposal.instance), headers={"Server-Timing": timing})
-
-    def _remember(self, ticket: tuple[str, str], instance_id: int) -> None:
-        """Keep the newest answers that could be asked for again."""
-        if ticket[1]:
-            self._answered[ticket] = instance_id
-            if len(self._answered) > ANSWERS_KEPT:
-                self._answered.popitem(last=False)
 
     def save(
         self, instance_id: int, body: SaveBody, request: Request, if_match: Annotated[str, Header()]
@@ -241,6 +239,7 @@ class Api:
 
 def install(app: FastAPI, api: Api) -> None:
     """Add the routes, their error answers and the checks every request passes."""
+    app.include_router(api.door)
     app.include_router(api.router)
     for kind in (MALError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, api.to_error)

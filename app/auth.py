@@ -2,9 +2,10 @@
 
 A token is minted when a page loads and travels in the `x-mal-session` header, which no foreign
 site can set. It is signed with a secret of the data folder, so a server restart does not end the
-session of somebody with unsent strokes.
+session of somebody with unsent strokes; a page left open for long changes its token for a new one.
 """
 
+import hashlib
 import os
 import secrets
 import tempfile
@@ -17,6 +18,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from app.errors import Forbidden
 
 MAX_AGE = 7 * 24 * 3600  # seconds
+RENEWABLE = 60 * 24 * 3600  # seconds; the age up to which a token is changed for a new one
 _SALT = "mal-page"
 
 
@@ -24,7 +26,10 @@ class Sessions:
     """Mints and checks page tokens."""
 
     def __init__(self, secret_file: Path) -> None:
-        self._signer = URLSafeTimedSerializer(_read_secret(secret_file), salt=_SALT)
+        secret = _read_secret(secret_file)
+        self._signer = URLSafeTimedSerializer(secret, salt=_SALT)
+        self.studio = hashlib.sha256(f"studio {secret}".encode()).hexdigest()[:16]
+        """Names the data folder, so that a browser never sends work meant for another one."""
 
     def mint(self, person: str) -> str:
         """A token for one page of one person; good for seven days."""
@@ -36,8 +41,19 @@ class Sessions:
         Raises:
             Forbidden: it is missing, forged or too old.
         """
+        return self._read(token, MAX_AGE)
+
+    def renew(self, token: str) -> str:
+        """A fresh token for the holder of one that is ours, perhaps too old to be served.
+
+        Raises:
+            Forbidden: it is missing, forged, or older than two months.
+        """
+        return self.mint(self._read(token, RENEWABLE))
+
+    def _read(self, token: str, max_age: int) -> str:
         try:
-            return str(self._signer.loads(token, max_age=MAX_AGE))
+            return str(self._signer.loads(token, max_age=max_age))
         except BadSignature as error:
             raise Forbidden("this page's session is not valid: reload the page") from error
 

@@ -156,6 +156,18 @@ class Revision:
 
 
 @dataclass(frozen=True)
+class Comment:
+    """What somebody wrote about an image, or about one of its instances."""
+
+    id: int
+    image_id: int
+    instance_id: int | None
+    person: str
+    text: str
+    written_at: datetime
+
+
+@dataclass(frozen=True)
 class Job:
     """A piece of long work done by a child process."""
 

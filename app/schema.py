@@ -4,6 +4,7 @@ project ─┬─ category            named classes, numbered once and for ever
          ├─ image ── instance ── revision      an instance points at its head; history only grows
          ├─ job                 long work
          └─ model_version       checkpoints; one of them proposes the project's masks
+answer · comment · preference   what people asked, said, and like; comments only grow
 """
 
 from collections.abc import Mapping
@@ -222,6 +223,35 @@ model_version = Table(
     Column("created_at", Moment, nullable=False),
     UniqueConstraint("sha256"),
     _one_of("state", ModelState),
+    sqlite_strict=True,
+)
+
+answer = Table(
+    "answer",
+    metadata,
+    Column("person", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    _key("instance_id", "instance.id"),
+    sqlite_strict=True,
+)
+
+comment = Table(
+    "comment",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("image_id", Integer, ForeignKey("image.id"), nullable=False, index=True),
+    _key("instance_id", "instance.id", nullable=True),  # none: it is about the image
+    _text("person"),
+    _text("text"),
+    Column("written_at", Moment, nullable=False),
+    sqlite_strict=True,
+)
+
+preference = Table(
+    "preference",
+    metadata,
+    Column("person", Text, primary_key=True),
+    Column("value", Json, nullable=False),
     sqlite_strict=True,
 )
 

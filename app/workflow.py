@@ -50,11 +50,11 @@ class Workflow:
         self._loading = Lock()
         self._labelling = Lock()  # the model itself uses all cores
 
-    def open_image(self, image_id: int) -> list[Instance]:
+    def open_image(self, image_id: int, *, include_deleted: bool = False) -> list[Instance]:
         """Read an image's instances, and decode it ahead of the first box."""
         image = self.store.get_image(image_id)
         self._pixels(image)
-        return self.store.list_instances(image_id)
+        return self.store.list_instances(image_id, include_deleted=include_deleted)
 
     def propose(
         self,
@@ -63,6 +63,7 @@ class Workflow:
         category_id: int,
         person: str,
         known: tuple[int, int] | None = None,
+        request_id: str = "",
     ) -> Proposal:
         """Ask the project's model for the mask of a box and store it.
 
@@ -72,6 +73,8 @@ class Workflow:
             category_id: of the object.
             person: who drew the box.
             known: id and version of an instance to propose anew; None makes a new one.
+            request_id: a name the person gave this request; asking again under the same name
+                gets the instance it made, since the first answer was lost. "" for none.
 
         Raises:
             NotFound: no such image, category or instance.
@@ -79,6 +82,8 @@ class Workflow:
             BadBox: the box holds no pixel.
             Conflict: the instance was saved by somebody else meanwhile.
         """
+        if request_id and (made := self.store.find_answer(person, request_id)) is not None:
+            return Proposal(self.store.get_instance(made), {})
         image = self.store.get_image(image_id)
         if known is not None and self.store.get_instance(known[0]).image_id != image_id:
             raise NotAllowed(f"instance {known[0]} is not one of image {image_id}")
@@ -90,7 +95,10 @@ class Workflow:
         begin = time.perf_counter()
         now = datetime.now(UTC)
         if known is None:
-            instance = self.store.add_instance(image_id, draft, person, "proposed", now)
+            with self.store.transaction():
+                instance = self.store.add_instance(image_id, draft, person, "proposed", now)
+                if request_id:
+                    self.store.add_answer(person, request_id, instance.id)
         else:
             instance = self.store.save_instance(known[0], draft, known[1], person, "proposed", now)
         return Proposal(instance, {**seconds, **stages, "store": time.perf_counter() - begin})

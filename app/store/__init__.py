@@ -10,12 +10,13 @@ from app.store.images import Images
 from app.store.instances import Instances
 from app.store.jobs import Jobs
 from app.store.models import Models
+from app.store.people import People
 from app.store.projects import Projects
 
 __all__ = ["Store"]
 
 
-class Store(Projects, Images, Instances, Jobs, Models):
+class Store(Projects, Images, Instances, Jobs, Models, People):
     """All that the studio remembers; see the base classes for what it can be asked.
 
     Args:

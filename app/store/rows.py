@@ -8,6 +8,7 @@ from sqlalchemy import Row
 from app import schema
 from app.records import (
     Category,
+    Comment,
     Draft,
     Image,
     Instance,
@@ -104,6 +105,12 @@ def row_to_revision(row: Row[Any]) -> Revision:
         reason=row.reason,
         saved_at=row.saved_at,
     )
+
+
+def row_to_comment(row: Row[Any]) -> Comment:
+    """Of a row of comment."""
+    about = (row.id, row.image_id, row.instance_id)
+    return Comment(*about, row.person, row.text, row.written_at)
 
 
 def row_to_job(row: Row[Any]) -> Job:

@@ -10,14 +10,18 @@ from threading import Event
 
 import anyio
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from itsdangerous import TimestampSigner
 from PIL import Image as Pil
 from starlette.types import Message
 
-from app.api import Api
+from app.api import Api, install
+from app.auth import MAX_AGE
 from app.errors import NotFound
 from app.images import load_image, path_of
 from app.records import Instance, State
+from app.workflow import Workflow
 from mal_core.masks import RLE
 from mal_core.predictor import Predictor
 from tests.studio.conftest import HOST, Studio, blob
@@ -37,6 +41,7 @@ def test_a_project_comes_with_its_model_categories_and_images(
     answer = client.get("/mal/projects/1").json()
     assert (answer["id"], answer["name"]) == (1, "Photos")
     assert answer["model"] == {"id": 1, "name": "tiny"}
+    assert (answer["studio"], answer["person"]) == (studio.sessions.studio, "Ada")
     assert answer["categories"] == [
         {"id": c.id, "number": c.number, "name": c.name, "color": c.color}
         for c in studio.categories
@@ -80,7 +85,22 @@ def test_an_annotation_comes_with_all_the_canvas_shows(
 
 def test_a_deleted_annotation_is_not_listed(client: TestClient, instance: Instance) -> None:
     client.delete(f"/mal/annotations/{instance.id}", headers={"if-match": "1"})
-    assert client.get(f"/mal/annotations/{instance.image_id}").json()["annotations"] == []
+    path = f"/mal/annotations/{instance.image_id}"
+    assert client.get(path).json()["annotations"] == []
+    (ghost,) = client.get(f"{path}?deleted=true").json()["annotations"]
+    assert (ghost["id"], ghost["state"], ghost["version"]) == (instance.id, "deleted", 2)
+
+
+def test_a_token_too_old_to_be_served_gets_the_page_a_new_one(
+    client: TestClient, instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = TimestampSigner("any").get_timestamp() + MAX_AGE + 60
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: later)
+    error_of(client.get("/mal/projects/1"), 403, "forbidden")
+    client.headers["x-mal-session"] = client.post("/mal/session").json()["token"]
+    assert client.get("/mal/projects/1").json()["person"] == "Ada"
+    client.headers["x-mal-session"] = "forged"
+    error_of(client.post("/mal/session"), 403, "forbidden")
 
 
 def test_an_image_is_its_stored_bytes(client: TestClient, studio: Studio) -> None:
@@ -154,6 +174,18 @@ def test_a_request_asked_again_gets_the_instance_it_made(
     assert propose(client, studio, request_id="lost answer").json() == first
     assert propose(client, studio, request_id="another").json()["id"] != first["id"]
     assert len(studio.store.list_instances(studio.images[0].id)) == 2
+
+
+def test_a_request_is_known_again_after_a_restart(client: TestClient, studio: Studio) -> None:
+    first = propose(client, studio, request_id="answered, then kill -9").json()
+    again = FastAPI()
+    install(again, Api(Workflow(studio.settings, studio.store), studio.sessions))
+    with TestClient(again, f"http://{HOST}") as restarted:
+        restarted.headers.update(client.headers)
+        assert propose(restarted, studio, request_id="answered, then kill -9").json() == first
+        restarted.headers["x-mal-session"] = studio.sessions.mint("Bob")
+        other = propose(restarted, studio, request_id="answered, then kill -9").json()
+    assert other["id"] != first["id"]
 
 
 def test_a_box_is_clipped_to_its_image(client: TestClient, studio: Studio) -> None:

@@ -269,7 +269,7 @@ def test_a_mistake_of_ours_is_told_by_reference_only(
     client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    def fail(_: int) -> None:
+    def fail(_: int, **__: bool) -> None:
         raise RuntimeError("the insides of /home/ada")
 
     monkeypatch.setattr(studio.workflow, "open_image", fail)

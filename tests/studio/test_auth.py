@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from itsdangerous import TimestampSigner
 
-from app.auth import MAX_AGE, Sessions, check_host, check_origin
+from app.auth import MAX_AGE, RENEWABLE, Sessions, check_host, check_origin
 from app.errors import Forbidden
 
 OWN = ["127.0.0.1:7860", "127.0.0.1", "localhost:7860", "LOCALHOST", "127.8.9.1:80", "[::1]:7860"]
@@ -66,6 +66,32 @@ def test_a_token_is_good_for_a_week_and_no_longer(
     monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: now + MAX_AGE + 60)
     with pytest.raises(Forbidden):
         sessions.person(token)
+
+
+def test_a_token_too_old_to_be_served_is_changed_for_a_fresh_one_of_the_same_person(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = sessions.mint("Ada")
+    now = TimestampSigner("any").get_timestamp()
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: now + RENEWABLE - 60)
+    assert sessions.person(sessions.renew(token)) == "Ada"
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: now + RENEWABLE + 60)
+    with pytest.raises(Forbidden, match="reload the page"):
+        sessions.renew(token)
+
+
+def test_no_token_is_made_from_a_foreign_one(sessions: Sessions, tmp_path: Path) -> None:
+    for token in ("", "a.b.c", Sessions(tmp_path / "other").mint("Ada")):
+        with pytest.raises(Forbidden, match="reload the page"):
+            sessions.renew(token)
+
+
+def test_a_data_folder_has_a_name_of_its_own_that_tells_nothing_of_its_secret(
+    sessions: Sessions, tmp_path: Path
+) -> None:
+    again, other = Sessions(tmp_path / "data" / "secret"), Sessions(tmp_path / "other")
+    assert (again.studio == sessions.studio, other.studio == sessions.studio) == (True, False)
+    assert sessions.studio not in (tmp_path / "data" / "secret").read_text("ascii")
 
 
 def test_the_secret_is_its_owners_alone(sessions: Sessions, tmp_path: Path) -> None:

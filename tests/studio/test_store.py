@@ -321,6 +321,8 @@ def query(path: Path, sql: str) -> list[tuple[str, ...]]:
     [
         pytest.param("UPDATE revision SET reason = 'x'", "append-only", id="history rewritten"),
         pytest.param("DELETE FROM revision", "append-only", id="history deleted"),
+        pytest.param("UPDATE comment SET text = 'x'", "append-only", id="a comment rewritten"),
+        pytest.param("DELETE FROM comment", "append-only", id="a comment deleted"),
         pytest.param("UPDATE image SET split = 'train'", "never changes", id="split changed"),
         pytest.param("UPDATE image SET split = NULL", "never changes", id="split forgotten"),
         pytest.param("UPDATE instance SET head_id = 99", "FOREIGN KEY", id="head points nowhere"),
@@ -333,6 +335,7 @@ def test_the_database_itself_refuses(
 ) -> None:
     store.add_instance(image.id, leaf, "me", "", NOW)
     store.add_job(project.id, "train", {}, NOW)
+    store.add_comment(image.id, None, "me", "hm", NOW)
     store.set_splits(project.id, {image.id: Split.HELD_OUT})
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA foreign_keys = ON")

@@ -1,0 +1,95 @@
+"""What people asked, said and like: answered requests, comments, preferences."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.sqlite import insert
+
+from app import schema
+from app.errors import NotAllowed
+from app.records import Comment
+from app.store.database import Database, fetch
+from app.store.rows import row_to_comment
+from mal_core.errors import InputError
+
+TEXT_MAX = 4000  # characters of a comment
+
+
+class People(Database):
+    """What the store knows of the people at work, beside their masks."""
+
+    def add_answer(self, person: str, request_id: str, instance_id: int) -> None:
+        """Remember which instance a request made, so that asking again makes no second one.
+
+        Raises:
+            NotFound: there is no such instance.
+        """
+        values = {"person": person, "request_id": request_id, "instance_id": instance_id}
+        with self._write() as connection:
+            fetch(connection, schema.instance, instance_id)
+            connection.execute(insert(schema.answer).on_conflict_do_nothing(), values)
+
+    def find_answer(self, person: str, request_id: str) -> int | None:
+        """Id of the instance that a request of this person made, if it was answered."""
+        table = schema.answer
+        query = select(table.c.instance_id).where(
+            table.c.person == person, table.c.request_id == request_id
+        )
+        with self._read() as connection:
+            found: int | None = connection.execute(query).scalar_one_or_none()
+        return found
+
+    def add_comment(
+        self, image_id: int, instance_id: int | None, person: str, text: str, now: datetime
+    ) -> Comment:
+        """Write a comment on an image, or on an instance of it.
+
+        Raises:
+            InputError: the text is empty or too long.
+            NotFound: there is no such image or instance.
+            NotAllowed: the instance is another image's.
+        """
+        text = text.strip()
+        if not 1 <= len(text) <= TEXT_MAX:
+            raise InputError(f"a comment must be 1 to {TEXT_MAX} characters, got {len(text)}")
+        about = {"image_id": image_id, "instance_id": instance_id}
+        with self._write() as connection:
+            fetch(connection, schema.image, image_id)
+            if instance_id is not None:
+                owner = fetch(connection, schema.instance, instance_id).image_id
+                if owner != image_id:
+                    raise NotAllowed(f"instance {instance_id} is not one of image {image_id}")
+            values = about | {"person": person, "text": text, "written_at": now}
+            made = insert(schema.comment).returning(schema.comment)
+            return row_to_comment(connection.execute(made, values).one())
+
+    def list_comments(self, image_id: int) -> list[Comment]:
+        """The comments on an image and its instances, oldest first.
+
+        Raises:
+            NotFound: there is no such image.
+        """
+        table = schema.comment
+        query = select(table).where(table.c.image_id == image_id).order_by(table.c.id)
+        with self._read() as connection:
+            fetch(connection, schema.image, image_id)
+            return [row_to_comment(row) for row in connection.execute(query)]
+
+    def get_preferences(self, person: str) -> Mapping[str, Any]:
+        """What a person likes; nothing while they have not said."""
+        table = schema.preference
+        query = select(table.c.value).where(table.c.person == person)
+        with self._read() as connection:
+            value: Mapping[str, Any] | None = connection.execute(query).scalar_one_or_none()
+        return value or {}
+
+    def set_preferences(self, person: str, value: Mapping[str, Any]) -> None:
+        """Keep what a person likes, in place of what they said before."""
+        wanted = insert(schema.preference).values(person=person, value=value)
+        put = wanted.on_conflict_do_update(
+            index_elements=["person"], set_={"value": wanted.excluded.value}
+        )
+        with self._write() as connection:
+            connection.execute(put)
