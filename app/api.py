@@ -59,6 +59,19 @@ class SaveBody(BaseModel):
     rle: dict[str, Any] | None
     reason: str = Field(default="edit", max_length=64)
 
+    def draft(self) -> Draft:
+        """The same as a draft, its mask checked."""
+        rle = None if self.rle is None else RLE.from_coco(self.rle)
+        return Draft(self.state, self.category_id, self.box, rle)
+
+
+class CreateBody(SaveBody):
+    """An instance that a person makes with its mask: a copy, a part, the other side of a race."""
+
+    image_id: int
+    request_id: str = Field(min_length=1, max_length=64)
+    from_id: int | None = None
+
 
 class CategoryBody(BaseModel):
     """A new category."""
@@ -82,6 +95,7 @@ class Api:
             ("GET", "/image/{image_id}", self.image),
             ("GET", "/annotations/{image_id}", self.annotations),
             ("POST", "/propose", self.propose),
+            ("POST", "/annotations", self.create),
             ("PUT", "/annotations/{instance_id}", self.save),
             ("DELETE", "/annotations/{instance_id}", self.delete),
             ("POST", "/categories", self.add_category),
@@ -170,14 +184,21 @@ class Api:
         timing = ", ".join(f"{name};dur={1000 * s:.1f}" for name, s in stages.items())
         return JSONResponse(self._to_json(proposal.instance), headers={"Server-Timing": timing})
 
+    def create(self, body: CreateBody, request: Request) -> dict[str, Any]:
+        """A new instance with a mask that exists already; asked again, the same one."""
+        made = self._workflow.create(
+            body.image_id, body.draft(), request.state.person, body.reason, body.request_id,
+            from_id=body.from_id,
+        )  # fmt: skip
+        return self._to_json(made)
+
     def save(
         self, instance_id: int, body: SaveBody, request: Request, if_match: Annotated[str, Header()]
     ) -> dict[str, Any]:
         """A person's version of an instance, if nobody saved since If-Match."""
-        rle = None if body.rle is None else RLE.from_coco(body.rle)
-        wanted = Draft(body.state, body.category_id, body.box, rle)
         version, person = _version(if_match), request.state.person
-        return self._to_json(self._workflow.save(instance_id, version, wanted, person, body.reason))
+        saved = self._workflow.save(instance_id, version, body.draft(), person, body.reason)
+        return self._to_json(saved)
 
     def delete(
         self, instance_id: int, request: Request, if_match: Annotated[str, Header()]

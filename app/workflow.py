@@ -103,6 +103,42 @@ class Workflow:
             instance = self.store.save_instance(known[0], draft, known[1], person, "proposed", now)
         return Proposal(instance, {**seconds, **stages, "store": time.perf_counter() - begin})
 
+    def create(
+        self,
+        image_id: int,
+        wanted: Draft,
+        person: str,
+        reason: str,
+        request_id: str,
+        *,
+        from_id: int | None = None,
+    ) -> Instance:
+        """Store a new instance whose mask a person has already.
+
+        Args:
+            image_id: the image it is on.
+            wanted: state, category, box and mask.
+            person: who.
+            reason: why, in a word, such as "copy" or "split".
+            request_id: asking again under the same name gets the instance made before.
+            from_id: the instance its mask comes from, whose model, score and flag it keeps.
+
+        Raises:
+            NotFound: no such image, category or instance.
+            NotAllowed: the state cannot be a first one, or the category is another project's.
+            BadMask: the mask is not of the image's size.
+        """
+        with self.store.transaction():
+            if (made := self.store.find_answer(person, request_id)) is not None:
+                return self.store.get_instance(made)
+            draft = wanted
+            if from_id is not None:
+                draft = _descended(wanted, self.store.get_instance(from_id).draft)
+            now = datetime.now(UTC)
+            instance = self.store.add_instance(image_id, draft, person, reason, now)
+            self.store.add_answer(person, request_id, instance.id)
+            return instance
+
     def save(
         self, instance_id: int, version: int, wanted: Draft, person: str, reason: str
     ) -> Instance:
@@ -121,10 +157,7 @@ class Workflow:
             NotAllowed: the state does not fit.
             BadMask: the mask is not of the image's size.
         """
-        origin = self._origin(instance_id, wanted.rle)
-        draft = replace(
-            wanted, score=origin.score, flagged=origin.flagged, model_id=origin.model_id
-        )
+        draft = _descended(wanted, self._origin(instance_id, wanted.rle))
         now = datetime.now(UTC)
         return self.store.save_instance(instance_id, draft, version, person, reason, now)
 
@@ -226,3 +259,8 @@ class Workflow:
                     self._predictors.popitem(last=False)
             self._predictors.move_to_end(model.sha256)
             return self._predictors[model.sha256]
+
+
+def _descended(draft: Draft, origin: Draft) -> Draft:
+    """A person's draft with what is known of the proposal it comes from."""
+    return replace(draft, score=origin.score, flagged=origin.flagged, model_id=origin.model_id)

@@ -304,6 +304,34 @@ def test_of_two_saves_the_late_one_gets_both_versions_to_choose_from(
     assert error["kept"] == revisions[-1].id
 
 
+def test_a_mask_that_exists_becomes_an_instance_once_however_often_it_is_asked(
+    client: TestClient, studio: Studio, instance: Instance
+) -> None:
+    body = to_body(instance, state="corrected", reason="copy", request_id="c1")
+    body["image_id"] = instance.image_id
+    made, again = (client.post("/mal/annotations", json=body).json() for _ in range(2))
+    assert (made == again, made["number"], made["version"]) == (True, 2, 1)
+    assert (made["state"], made["person"], made["score"]) == ("corrected", "Ada", None)
+    assert RLE.from_coco(made["rle"]) == instance.draft.rle
+    (revision,) = studio.store.list_revisions(made["id"])
+    assert revision.reason == "copy"
+
+
+def test_a_mask_made_from_a_proposal_keeps_its_model_and_score(
+    client: TestClient, studio: Studio
+) -> None:
+    proposed = propose(client, studio).json()
+    body = {key: proposed[key] for key in ("image_id", "category_id", "box", "rle")}
+    body |= {"state": "corrected", "request_id": "part", "from_id": proposed["id"]}
+    made = client.post("/mal/annotations", json=body).json()
+    kept = ("score", "flagged", "model_id", "model")
+    assert [made[key] for key in kept] == [proposed[key] for key in kept]
+    assert client.post("/mal/annotations", json=body | {"request_id": ""}).status_code == 422
+    gone = client.post("/mal/annotations", json=body | {"request_id": "no", "from_id": 99})
+    error_of(gone, 404, "not_found")
+    assert len(studio.store.list_instances(proposed["image_id"])) == 2
+
+
 def test_a_late_deletion_deletes_nothing(
     client: TestClient, studio: Studio, instance: Instance
 ) -> None:
