@@ -24,7 +24,8 @@ if [[ $size == full ]]; then
   [[ -e $out/mae.safetensors ]] || python -m mal_core pretrain "${folders[@]}" \
     --out "$out/mae.safetensors" --steps 60000 --batch-size 256 --resume
   start=(--encoder "$out/mae.safetensors" --steps 60000 --batch-size 320 --rate 8e-4
-    --drop-path 0.15 --momentum 0.999 --save-minutes 2 --evaluate-every 5000)
+    --drop-path 0.15 --momentum 0.999 --paste-share 0.3 --teacher-weight 1
+    --save-minutes 2 --evaluate-every 5000)
 else
   start=(--start weights/mal-small-256.safetensors --steps "${STEPS:-400}" --batch-size 16
     --rate 2e-5 --warmup 0.1 --momentum 0.99 --save-minutes 2)

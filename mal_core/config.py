@@ -199,11 +199,13 @@ class LossConfig:
     pairwise_theta: float = option(0.4, "colour scale of that term, on the normalised image")
     pairwise_similarity: float = option(0.3, "colours at least this similar should share a label")
     pairwise_dilation: int = option(2, "distance to the 8 neighbours in that term, cells")
+    teacher_weight: float = option(0.0, "of the fit to the teacher's mask, where it is sure")
     mask_weight: float = option(1.0, "of the fit to a person's mask")
     stride: int = option(2, "crop pixels along a cell that boxes teach: 2 or 4")
 
     def __post_init__(self) -> None:
         _require(self, mil_weight=(0, 1000), crf_weight=(0, 1000), pairwise_weight=(0, 1000))
+        _require(self, teacher_weight=(0, 1000))
         _require(self, mask_weight=(0, 1000), mil_warmup=(0, 1), crf_warmup=(0, 1))
         _require(self, pairwise_theta=(1e-3, 100), pairwise_similarity=(0, 1))
         _require(self, pairwise_dilation=(1, 8))
@@ -241,13 +243,14 @@ class ViewConfig:
     blur_share: float = option(0.5, "chance that the student sees a blurred crop")
     prompt_share: float = option(1.0, "chance that the network is shown the box")
     stroke_share: float = option(0.0, "chance that an instance with a mask is shown strokes")
+    paste_share: float = option(0.0, "chance that one of its kind is pasted beside that")
 
     def __post_init__(self) -> None:
         _require(self, margin_low=(0, 2), margin_high=(self.margin_low, 2), gated=(0, 1))
         _require(self, box_jitter=(0, 0.5), exact_share=(0, 1), flip_share=(0, 1))
         _require(self, colour_share=(0, 1), brightness=(0, 1), contrast=(0, 1), saturation=(0, 1))
         _require(self, hue=(0, 0.5), grey_share=(0, 1), blur_share=(0, 1), stroke_share=(0, 1))
-        _require(self, prompt_share=(0, 1))
+        _require(self, prompt_share=(0, 1), paste_share=(0, 1))
 
     @classmethod
     def paper(cls) -> "ViewConfig":

@@ -63,6 +63,12 @@ def box_area(box: Box) -> float:
     return (x1 - x0) * (y1 - y0)
 
 
+def scale_box(box: Box, scale: float) -> Box:
+    """The box in an image of `scale` times the size."""
+    x0, y0, x1, y1 = box
+    return (x0 * scale, y0 * scale, x1 * scale, y1 * scale)
+
+
 def box_to_rect(box: Box, height: int, width: int) -> Rect:
     """The whole pixels a box touches, inside the image."""
     x0, y0, x1, y1 = box

@@ -162,6 +162,28 @@ def pairwise_loss(logits: Tensor, batch: BoxBatch, config: LossConfig) -> Tensor
     return total / count.clamp(min=1)
 
 
+def teacher_loss(logits: Tensor, teacher: Tensor, batch: BoxBatch) -> Tensor:
+    """Fit the teacher's mask inside the box, each cell by how sure the teacher is: BCE + Dice / 2.
+
+    With t the teacher's probability (0 outside the box), a cell's BCE weighs |2t - 1|.
+
+    Args:
+        logits: (B, h, w) float, the student's.
+        teacher: (B, h, w) float, the teacher's logits; no gradient flows there.
+        batch: the boxes; cells outside the image do not count.
+
+    Returns:
+        (B,) float, 0 or more.
+
+    Source: ours, after the mean teacher's self-training; BoxTeacher (CVPR 2023) has the like.
+    """
+    probs = teacher.detach().float().sigmoid() * batch.box
+    answer = (probs > 0.5).float()
+    bce = F.binary_cross_entropy_with_logits(logits, answer, reduction="none")
+    sure = (bce * (2 * probs - 1).abs() * batch.valid).mean((1, 2))
+    return sure + dice_loss(logits.sigmoid() * batch.valid, answer, smooth=1.0) / 2
+
+
 def box_only_loss(
     student: Tensor,
     teacher: Tensor,
@@ -185,8 +207,8 @@ def box_only_loss(
     Returns:
         loss: (B,) float32, to be averaged over the whole batch of all workers.
         parts: each (B,), without weight and without gradient: "mil", "crf" (0 where not
-            taught), "pairwise" (0 if left out), "fill" (refined share of the box) and "taught"
-            (0 or 1).
+            taught), "pairwise" and "teacher" (0 if left out), "fill" (refined share of the box)
+            and "taught" (0 or 1).
     """
     logits = student.float()
     probs = logits.sigmoid() * batch.valid
@@ -197,10 +219,14 @@ def box_only_loss(
     parts["pairwise"] = torch.zeros_like(parts["mil"])
     if config.pairwise_weight:
         parts["pairwise"] = pairwise_loss(logits, batch, config)
+    parts["teacher"] = torch.zeros_like(parts["mil"])
+    if config.teacher_weight:
+        parts["teacher"] = teacher_loss(logits, teacher, batch)
     climb = warmup(progress, config.crf_warmup)
     loss = config.mil_weight * warmup(progress, config.mil_warmup) * parts["mil"]
     loss = loss + config.crf_weight * climb * parts["crf"]
     loss = loss + config.pairwise_weight * climb * parts["pairwise"]
+    loss = loss + config.teacher_weight * climb * parts["teacher"]
     parts["fill"] = refined.sum((1, 2)) / batch.box.sum((1, 2)).clamp(min=1)
     parts["taught"] = keep.float()
     return loss, {name: value.detach() for name, value in parts.items()}

@@ -57,11 +57,13 @@ class Item:
         picture: its image's number in the pool.
         record: its image as the data set has it.
         annotation: its box, pixels of the image, and its mask or None.
+        kind: its source's number and its category there.
     """
 
     picture: int
     record: ImageRecord
     annotation: Annotation
+    kind: tuple[int, int]
 
 
 class Pictures:
@@ -169,8 +171,8 @@ class Pool:
         self.items: list[Item] = []
         shares: list[float] = []
         first = 0
-        for source in sources:
-            items = _items(source.dataset, pictures, first, min_area)
+        for number, source in enumerate(sources):
+            items = _items(source.dataset, pictures, first, min_area, number)
             mine = [i for i in items if i.annotation.rle or supervision != "masks"]
             self.items += mine
             shares += [source.weight / max(1, len(mine))] * len(mine)
@@ -182,6 +184,10 @@ class Pool:
         self._edges = np.cumsum(np.array(shares) / total)
         self._pictures = pictures
         self.supervision = supervision
+        self._masked: dict[tuple[int, int], list[Item]] = {}
+        for item in self.items:
+            if item.annotation.rle is not None and item.annotation.rle.area:
+                self._masked.setdefault(item.kind, []).append(item)
 
     @property
     def n_masks(self) -> int:
@@ -194,6 +200,16 @@ class Pool:
         """Choose an instance: by source, then evenly."""
         place = int(np.searchsorted(self._edges, random.random(), side="right"))
         return self.items[min(place, len(self.items) - 1)]
+
+    def draw_mate(self, item: Item, random: np.random.Generator) -> Item:
+        """Choose an instance with a mask of the same source and category, evenly.
+
+        Args:
+            item: one with a mask that holds a pixel; it may be drawn itself.
+            random: source of the choice.
+        """
+        mates = self._masked[item.kind]
+        return mates[int(random.integers(len(mates)))]
 
     def picture(self, item: Item) -> tuple[Image, float]:
         """An item's pixels, and their scale: kept pixels per pixel of the image."""
@@ -213,13 +229,16 @@ def fingerprint(sources: Sequence[Source]) -> str:
     return digest.hexdigest()
 
 
-def _items(dataset: Dataset, pictures: Pictures, first: int, min_area: float) -> Iterator[Item]:
+def _items(
+    dataset: Dataset, pictures: Pictures, first: int, min_area: float, source: int
+) -> Iterator[Item]:
     for number, (record, annotations) in enumerate(dataset.by_image(), start=first):
         if not pictures.has(number):
             continue
         for annotation in annotations:
             if not annotation.iscrowd and _area(annotation, record) >= min_area:
-                yield Item(number, record, annotation)
+                kind = (source, annotation.category_id)
+                yield Item(number, record, annotation, kind)
 
 
 def _area(annotation: Annotation, record: ImageRecord) -> float:

@@ -15,9 +15,10 @@ from torchvision.transforms.v2 import functional as colours
 
 from mal_core.config import CropConfig, ViewConfig
 from mal_core.dataset import jitter_box
-from mal_core.geometry import CPU, Box, Crop, check_boxes
+from mal_core.geometry import CPU, Box, Crop, check_boxes, scale_box
 from mal_core.masks import RLE, decode_crop
-from mal_core.pool import Pool
+from mal_core.paste import Cutout, paste, place_cutout
+from mal_core.pool import Item, Pool
 from mal_core.prompts import prompt_planes
 
 
@@ -88,10 +89,15 @@ def make_view(
         prompted = jitter_box(box, config.box_jitter, random, record)
     window = _window(prompted, config, random)
     image, scale = pool.picture(item)
-    shrunk = Crop(_scaled(prompted, scale), _scaled(window, scale))
+    shrunk = Crop(scale_box(prompted, scale), scale_box(window, scale))
     clean, valid = shrunk.apply(image, crop, device)
-    seen = _recolour(clean, config, random)
     rle = None if pool.supervision == "boxes" else item.annotation.rle
+    target = _target(rle, Crop(box, window), crop.size // 2).to(device)
+    if config.paste_share and bool(target.any()) and random.random() < config.paste_share:
+        mate = pool.draw_mate(item, random)
+        picture, cover = place_cutout(_cut_out(pool, mate), Crop(box, window), crop, random, device)
+        clean, target = paste(clean, target, picture, cover * valid)
+    seen = _recolour(clean, config, random)
     planes = prompt_planes(Crop(prompted, window), crop.size)
     view = View(
         clean=clean,
@@ -99,12 +105,19 @@ def make_view(
         valid=valid,
         planes=planes * (random.random() < config.prompt_share),
         box=prompt_planes(Crop(box, window), crop.size)[0],
-        target=_target(rle, Crop(box, window), crop.size // 2),
+        target=target,
         has_mask=torch.tensor(rle is not None),
         area=torch.tensor((box[2] - box[0]) * (box[3] - box[1])),
         number=torch.tensor(number),
     ).to(device)
     return _mirror(view) if random.random() < config.flip_share else view
+
+
+def _cut_out(pool: Pool, item: Item) -> Cutout:
+    """An instance with a mask, ready to be pasted."""
+    assert item.annotation.rle is not None
+    image, scale = pool.picture(item)
+    return Cutout(image, scale, item.annotation.box, item.annotation.rle)
 
 
 def _target(rle: RLE | None, window: Crop, size: int) -> Tensor:
@@ -156,8 +169,3 @@ def _recolour(clean: Tensor, config: ViewConfig, random: np.random.Generator) ->
 def _mirror(view: View) -> View:
     maps = [field.flip(-1) if field.ndim else field for field in view.fields()]
     return View(*maps)
-
-
-def _scaled(box: Box, scale: float) -> Box:
-    x0, y0, x1, y1 = box
-    return (x0 * scale, y0 * scale, x1 * scale, y1 * scale)

@@ -14,7 +14,17 @@ LAYERS = {
     "mal_core": (
         *("errors", "files", "journal", "config", "geometry", "masks", "prompts"),
         *("encoder", "decoder", "paper", "model", "mae", "crf", "losses", "teacher", "metrics"),
-        *("coco", "dataset", "pool", "views", "checkpoint", "convert", "predictor", "calibrate"),
+        *(
+            "coco",
+            "dataset",
+            "pool",
+            "paste",
+            "views",
+            "checkpoint",
+            "convert",
+            "predictor",
+            "calibrate",
+        ),
         *("evaluate", "features", "finetune", "simulate", "runstate", "trainer", "pretrain"),
         *("autolabel", "commands", "__main__"),
     ),

@@ -1,5 +1,6 @@
 """Losses equal their formulas, written out in plain Python."""
 
+import itertools
 import math
 
 import pytest
@@ -17,6 +18,7 @@ from mal_core.losses import (
     mask_losses,
     mil_loss,
     pairwise_loss,
+    teacher_loss,
     warmup,
 )
 
@@ -214,7 +216,30 @@ def test_the_pairwise_loss_is_finite_at_extremes() -> None:
     assert torch.isfinite(logits.grad).all()
 
 
-SETTINGS = LossConfig(mil_warmup=0.2, crf_warmup=0.5), CRFConfig(zeta=0.5)
+def test_the_teacher_s_mask_teaches_by_how_sure_the_teacher_is() -> None:
+    batch, logits, teacher = crops(), numbers(3, 12, 12) - 0.5, 8 * numbers(3, 12, 12, seed=1) - 4
+    for item, got in enumerate(teacher_loss(logits, teacher, batch).tolist()):
+        bce, both, squares = 0.0, 0.0, 1.0
+        for y, x in itertools.product(range(12), repeat=2):
+            t = float(teacher[item, y, x].sigmoid() * batch.box[item, y, x])
+            s = float(logits[item, y, x].sigmoid())
+            valid, label = float(batch.valid[item, y, x]), float(t > 0.5)
+            bce -= valid * abs(2 * t - 1) * math.log(s if label else 1 - s) / 144
+            both, squares = both + valid * s * label, squares + valid * s * s + label
+        assert got == pytest.approx(bce + (1 - 2 * both / squares) / 2, abs=1e-5)
+
+
+def test_a_teacher_that_cannot_decide_teaches_less_than_a_sure_one() -> None:
+    gradients = []
+    for certainty in (0.0, -9.0):
+        logits = (numbers(3, 12, 12) - 0.5).requires_grad_()
+        teacher_loss(logits, torch.full((3, 12, 12), certainty), crops()).sum().backward()
+        assert logits.grad is not None
+        gradients.append(logits.grad[crops().box > 0].abs())
+    assert bool((gradients[0] < gradients[1]).all())
+
+
+SETTINGS = LossConfig(mil_warmup=0.2, crf_warmup=0.5, teacher_weight=0.7), CRFConfig(zeta=0.5)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +248,7 @@ SETTINGS = LossConfig(mil_warmup=0.2, crf_warmup=0.5), CRFConfig(zeta=0.5)
 def test_the_parts_add_up_with_their_warm_ups(progress: float, mil: float, rest: float) -> None:
     student, teacher = 6 * numbers(3, 12, 12) - 3, 6 * numbers(3, 12, 12, seed=1) - 3
     loss, parts = box_only_loss(student, teacher, crops(), progress, *SETTINGS)
-    weights = {"mil": 4 * mil, "crf": 0.5 * rest, "pairwise": rest}
+    weights = {"mil": 4 * mil, "crf": 0.5 * rest, "pairwise": rest, "teacher": 0.7 * rest}
     expected = sum(weight * parts[name] for name, weight in weights.items())
     assert isinstance(expected, Tensor)
     assert loss.tolist() == pytest.approx(expected.tolist(), abs=1e-6)
@@ -239,6 +264,7 @@ def test_each_part_is_its_own_function() -> None:
     assert torch.allclose(parts["mil"], mil_loss(probs, batch.box))
     assert torch.allclose(parts["crf"], crf_loss(probs, refined, torch.ones(3)) * parts["taught"])
     assert torch.allclose(parts["pairwise"], pairwise_loss(student, batch, SETTINGS[0]))
+    assert torch.allclose(parts["teacher"], teacher_loss(student, teacher, batch))
     assert torch.allclose(parts["fill"], refined.sum((1, 2)) / 49)
     assert parts["taught"].tolist() == [float(0.05 <= f <= 0.95) for f in parts["fill"].tolist()]
 
@@ -273,12 +299,13 @@ def test_pixels_outside_the_image_change_nothing() -> None:
     assert torch.equal(before, after)
 
 
-def test_a_weight_of_0_leaves_the_pairwise_term_out() -> None:
-    config = LossConfig(pairwise_weight=0)
+@pytest.mark.parametrize("name", ["pairwise", "teacher"])
+def test_a_weight_of_0_leaves_a_term_out(name: str) -> None:
+    config = LossConfig(pairwise_weight=0, teacher_weight=0)
     _, parts = box_only_loss(
         numbers(3, 12, 12), numbers(3, 12, 12), crops(), 1, config, CRFConfig()
     )
-    assert parts["pairwise"].tolist() == [0, 0, 0]
+    assert parts[name].tolist() == [0, 0, 0]
 
 
 def test_box_only_losses_are_float32_under_autocast() -> None:
