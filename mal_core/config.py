@@ -44,7 +44,7 @@ def from_options(config: Config, namespace: argparse.Namespace) -> Config:
     return dataclasses.replace(config, **given)  # type: ignore[type-var]
 
 
-def _require(config: Any, **limits: tuple[float, float]) -> None:  # noqa: ANN401
+def require(config: Any, **limits: tuple[float, float]) -> None:  # noqa: ANN401
     """Check that each named field has its declared type and is within its inclusive limits."""
     types = typing.get_type_hints(type(config))
     for name, (low, high) in limits.items():
@@ -83,8 +83,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _require_choice(self, design=tuple(_SHAPED_BY), stem=("conv", "patch"))
-        _require(self, dim=(16, 2048), depth=(1, 48), heads=(1, 64), mlp_ratio=(1, 8))
-        _require(self, crop_size=(64, 1024), registers=(0, 32))
+        require(self, dim=(16, 2048), depth=(1, 48), heads=(1, 64), mlp_ratio=(1, 8))
+        require(self, crop_size=(64, 1024), registers=(0, 32))
         if self.dim % self.heads or self.crop_size % 16:
             raise ValueError("dim must be a multiple of heads, and crop_size of 16")
         if not isinstance(self.backbone, str) or not BACKBONE.fullmatch(self.backbone):
@@ -133,37 +133,13 @@ class CropConfig:
     mirror: bool = option(False, "outside the image show its mirror image instead of nothing")
 
     def __post_init__(self) -> None:
-        _require(self, size=(16, 1024), margin=(0, 2), supersample=(1, 8), max_window=(64, 8192))
+        require(self, size=(16, 1024), margin=(0, 2), supersample=(1, 8), max_window=(64, 8192))
 
     @classmethod
     def of(cls, model: ModelConfig) -> "CropConfig":
         """A network's test crop: 1.4 x the box; in the paper's design 1.3 x, edges mirrored."""
         is_paper = model.design == "paper"
         return cls(size=model.crop_size, margin=0.15 if is_paper else 0.2, mirror=is_paper)
-
-
-@dataclass(frozen=True)
-class FinetuneConfig:
-    """A fine-tune of the decoder and the last blocks on cached features."""
-
-    epochs: int = option(5, "passes over the crops")
-    batch_size: int = option(8, "crops a step")
-    views: int = option(2, "cached crops an instance: half of them mirrored")
-    tuned_blocks: int = option(2, "last transformer blocks that learn; the rest stay frozen")
-    decoder_rate: float = option(1e-4, "peak learning rate of the decoder")
-    encoder_rate: float = option(5e-5, "peak learning rate of the tuned blocks")
-    weight_decay: float = option(0.01, "AdamW weight decay")
-    warmup_share: float = option(0.1, "share of the steps in which the rate climbs to its peak")
-    clip_norm: float = option(1.0, "largest gradient norm of a step")
-    box_jitter: float = option(0.02, "standard deviation of each box side, fraction of its length")
-    margin_spread: float = option(0.1, "a view's margin is drawn this far around the test margin")
-    seed: int = option(0, "seed of views and order")
-
-    def __post_init__(self) -> None:
-        _require(self, epochs=(1, 1000), batch_size=(1, 1024), views=(1, 16), tuned_blocks=(0, 48))
-        _require(self, decoder_rate=(0, 1), encoder_rate=(0, 1), weight_decay=(0, 1))
-        _require(self, warmup_share=(0, 1), clip_norm=(1e-6, 1e6), box_jitter=(0, 0.5))
-        _require(self, margin_spread=(0, 0.2), seed=(0, 2**31))
 
 
 @dataclass(frozen=True)
@@ -178,8 +154,8 @@ class CRFConfig:
     max_fill: float = option(0.95, "largest refined share of the box that teaches")
 
     def __post_init__(self) -> None:
-        _require(self, zeta=(1e-3, 100), dilation=(1, 8), iterations=(0, 1000))
-        _require(self, floor=(1e-4, 0.49), min_fill=(0, 1), max_fill=(0, 1))
+        require(self, zeta=(1e-3, 100), dilation=(1, 8), iterations=(0, 1000))
+        require(self, floor=(1e-4, 0.49), min_fill=(0, 1), max_fill=(0, 1))
 
     @classmethod
     def paper(cls) -> "CRFConfig":
@@ -204,11 +180,11 @@ class LossConfig:
     stride: int = option(2, "crop pixels along a cell that boxes teach: 2 or 4")
 
     def __post_init__(self) -> None:
-        _require(self, mil_weight=(0, 1000), crf_weight=(0, 1000), pairwise_weight=(0, 1000))
-        _require(self, teacher_weight=(0, 1000))
-        _require(self, mask_weight=(0, 1000), mil_warmup=(0, 1), crf_warmup=(0, 1))
-        _require(self, pairwise_theta=(1e-3, 100), pairwise_similarity=(0, 1))
-        _require(self, pairwise_dilation=(1, 8))
+        require(self, mil_weight=(0, 1000), crf_weight=(0, 1000), pairwise_weight=(0, 1000))
+        require(self, teacher_weight=(0, 1000))
+        require(self, mask_weight=(0, 1000), mil_warmup=(0, 1), crf_warmup=(0, 1))
+        require(self, pairwise_theta=(1e-3, 100), pairwise_similarity=(0, 1))
+        require(self, pairwise_dilation=(1, 8))
         if self.stride not in (2, 4):
             raise ValueError(f"stride must be 2 or 4, got {self.stride!r:.40}")
 
@@ -246,11 +222,11 @@ class ViewConfig:
     paste_share: float = option(0.0, "chance that one of its kind is pasted beside that")
 
     def __post_init__(self) -> None:
-        _require(self, margin_low=(0, 2), margin_high=(self.margin_low, 2), gated=(0, 1))
-        _require(self, box_jitter=(0, 0.5), exact_share=(0, 1), flip_share=(0, 1))
-        _require(self, colour_share=(0, 1), brightness=(0, 1), contrast=(0, 1), saturation=(0, 1))
-        _require(self, hue=(0, 0.5), grey_share=(0, 1), blur_share=(0, 1), stroke_share=(0, 1))
-        _require(self, prompt_share=(0, 1), paste_share=(0, 1))
+        require(self, margin_low=(0, 2), margin_high=(self.margin_low, 2), gated=(0, 1))
+        require(self, box_jitter=(0, 0.5), exact_share=(0, 1), flip_share=(0, 1))
+        require(self, colour_share=(0, 1), brightness=(0, 1), contrast=(0, 1), saturation=(0, 1))
+        require(self, hue=(0, 0.5), grey_share=(0, 1), blur_share=(0, 1), stroke_share=(0, 1))
+        require(self, prompt_share=(0, 1), paste_share=(0, 1))
 
     @classmethod
     def paper(cls) -> "ViewConfig":
@@ -294,12 +270,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _require_choice(self, supervision=SUPERVISION)
-        _require(self, steps=(1, 10**8), batch_size=(1, 65536), accumulate=(1, 1024), rate=(0, 1))
-        _require(self, last_rate=(0, 1), warmup=(0, 1), weight_decay=(0, 1), beta1=(0, 0.9999))
-        _require(self, beta2=(0, 0.9999), drop_path=(0, 0.9), clip_norm=(1e-6, 1e6))
-        _require(self, momentum=(0, 1), min_area=(0, 1e9), longest=(64, 16384), seed=(0, 2**31))
-        _require(self, evaluate_every=(1, 10**8), patience=(0, 10**6), save_minutes=(0, 1e5))
-        _require(self, threshold=(0.01, 0.99))
+        require(self, steps=(1, 10**8), batch_size=(1, 65536), accumulate=(1, 1024), rate=(0, 1))
+        require(self, last_rate=(0, 1), warmup=(0, 1), weight_decay=(0, 1), beta1=(0, 0.9999))
+        require(self, beta2=(0, 0.9999), drop_path=(0, 0.9), clip_norm=(1e-6, 1e6))
+        require(self, momentum=(0, 1), min_area=(0, 1e9), longest=(64, 16384), seed=(0, 2**31))
+        require(self, evaluate_every=(1, 10**8), patience=(0, 10**6), save_minutes=(0, 1e5))
+        require(self, threshold=(0.01, 0.99))
         if self.batch_size % self.accumulate:
             raise ValueError("batch_size must be a multiple of accumulate")
 
@@ -361,7 +337,7 @@ class LabelConfig:
 
     def __post_init__(self) -> None:
         if self.threshold is not None:
-            _require(self, threshold=(0, 1))
+            require(self, threshold=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -383,10 +359,10 @@ class PretrainConfig:
     seed: int = option(0, "of every draw")
 
     def __post_init__(self) -> None:
-        _require(self, steps=(1, 10**8), batch_size=(1, 65536), rate=(0, 1), warmup=(0, 1))
-        _require(self, weight_decay=(0, 1), clip_norm=(1e-6, 1e6), hidden=(0.01, 0.99))
-        _require(self, decoder_dim=(32, 2048), decoder_depth=(1, 48), scale_low=(0.01, 1))
-        _require(self, longest=(64, 16384), save_minutes=(0, 1e5), seed=(0, 2**31))
+        require(self, steps=(1, 10**8), batch_size=(1, 65536), rate=(0, 1), warmup=(0, 1))
+        require(self, weight_decay=(0, 1), clip_norm=(1e-6, 1e6), hidden=(0.01, 0.99))
+        require(self, decoder_dim=(32, 2048), decoder_depth=(1, 48), scale_low=(0.01, 1))
+        require(self, longest=(64, 16384), save_minutes=(0, 1e5), seed=(0, 2**31))
         if self.decoder_dim % 32:
             raise ValueError(f"decoder_dim must be a multiple of 32, got {self.decoder_dim}")
 

@@ -30,6 +30,8 @@ class InstanceScore:
     expected_iou: float  # what the predictor itself expected
     jittered_iou: float | None
     seconds: float  # box -> run-length code, its share of the image's batch
+    image_id: int
+    answer: RLE
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def _score(
         expected_iou=expected,
         jittered_iou=None if jittered is None else iou(jittered, truth),
         seconds=seconds,
+        image_id=annotation.image_id,
+        answer=mask,
     )
 
 

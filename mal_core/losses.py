@@ -17,6 +17,7 @@ from mal_core.model import normalise
 COARSE_WEIGHT = 0.4  # of the stride-4 logits against the stride-2 ones
 BCE_WEIGHT = 2.0
 SMOOTH = 0.001  # of Dice in the box-only terms
+TINY = 1e-6  # keeps a division by no weight finite
 
 
 def dice_loss(probs: Tensor, target: Tensor, smooth: float) -> Tensor:
@@ -41,18 +42,17 @@ def dice_loss(probs: Tensor, target: Tensor, smooth: float) -> Tensor:
     return 1 - 2 * (a * b).sum(1) / ((a * a).sum(1) + (b * b).sum(1) + smooth)
 
 
-def mask_loss(coarse: Tensor, fine: Tensor, target: Tensor) -> Tensor:
-    """The mean of `mask_losses` over the batch, a scalar."""
-    return mask_losses(coarse, fine, target).mean()
-
-
-def mask_losses(coarse: Tensor, fine: Tensor, target: Tensor) -> Tensor:
+def mask_losses(
+    coarse: Tensor, fine: Tensor, target: Tensor, weight: Tensor | None = None
+) -> Tensor:
     """Fit masks that a person accepted or corrected: 2 BCE + Dice at both strides.
 
     Args:
         coarse: (B, s/2, s/2) logits at stride 4.
         fine: (B, s, s) logits at stride 2.
         target: (B, s, s) float in [0, 1], the share of each cell that the mask covers.
+        weight: (B, s, s) float, 0 or more, what each cell counts against the others of its item;
+            one that counts 0 has no say at either stride. None: all the same.
 
     Returns:
         (B,) float.
@@ -60,8 +60,29 @@ def mask_losses(coarse: Tensor, fine: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: if the sizes do not fit.
     """
-    small = F.avg_pool2d(target[:, None], 2)[:, 0]  # (B, s/2, s/2)
-    return _fit(fine, target) + COARSE_WEIGHT * _fit(coarse, small)
+    weight = torch.ones_like(target) if weight is None else weight
+    small_weight = _shrink(weight)  # (B, s/2, s/2)
+    small = _shrink(target * weight) / small_weight.clamp(min=TINY)
+    return _fit(fine, target, weight) + COARSE_WEIGHT * _fit(coarse, small, small_weight)
+
+
+def distil_losses(student: Tensor, parent: Tensor) -> Tensor:
+    """How far a network's answers have gone from its parent's: KL(parent | student), cell by cell.
+
+    Args:
+        student: (B, h, w) logits.
+        parent: (B, h, w) logits, without gradient.
+
+    Returns:
+        (B,) float, the mean over the cells; 0 where they agree.
+
+    Source: Hinton et al., 2015; against forgetting, Li and Hoiem, ECCV 2016.
+    """
+    logits, goal = student.float(), parent.float()
+    probs = goal.sigmoid()
+    gap = probs * (F.logsigmoid(goal) - F.logsigmoid(logits))
+    gap = gap + (1 - probs) * (F.logsigmoid(-goal) - F.logsigmoid(-logits))
+    return gap.mean((1, 2))
 
 
 def mil_loss(probs: Tensor, box: Tensor) -> Tensor:
@@ -244,7 +265,14 @@ def _surprise_of_same(first: Tensor, second: Tensor) -> Tensor:
     return -torch.logaddexp(both, neither)
 
 
-def _fit(logits: Tensor, target: Tensor) -> Tensor:
+def _fit(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     logits = logits.float()
-    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2))
-    return BCE_WEIGHT * bce + dice_loss(logits.sigmoid(), target, smooth=1.0)
+    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    bce = (bce * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=TINY)
+    root = weight.sqrt()  # Dice is made of products of two
+    return BCE_WEIGHT * bce + dice_loss(logits.sigmoid() * root, target * root, smooth=1.0)
+
+
+def _shrink(maps: Tensor) -> Tensor:
+    """(B, s, s) -> (B, s/2, s/2), means of 2 x 2."""
+    return F.avg_pool2d(maps[:, None], 2)[:, 0]

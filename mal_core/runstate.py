@@ -6,7 +6,7 @@ so there is no generator to keep.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor, nn
 
-from mal_core.errors import CheckpointError, TrainingError
+from mal_core.errors import CheckpointError, InputError, TrainingError
 from mal_core.files import write_whole
 
 STATE = "state.safetensors"
@@ -28,11 +28,12 @@ class Position:
     """How far a run has come.
 
     Attributes:
-        step: steps done.
+        step: steps done; in a fine-tune, epochs.
         best: best held-out IoU so far, or None before the first look.
         best_step: where it was.
         looks: looks at the held-out images since then.
         seconds: spent on steps so far, over all sittings.
+        curve: in a fine-tune, the events of its epochs so far; JSON-ready.
     """
 
     step: int = 0
@@ -40,6 +41,23 @@ class Position:
     best_step: int = 0
     looks: int = 0
     seconds: float = 0.0
+    curve: Sequence[Mapping[str, Any]] = ()
+
+
+def open_folder(out: Path, *, resume: bool) -> Path:
+    """The folder OUT.run of a run, made where it is missing.
+
+    Raises:
+        InputError: it holds an unfinished run, and nobody said to go on with it.
+    """
+    folder = out.with_name(out.name + ".run")
+    if (folder / STATE).exists() and not resume:
+        raise InputError(
+            f"{folder.name} holds an unfinished run: --resume goes on with it; remove the folder "
+            "to start anew"
+        )
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def save_state(

@@ -12,20 +12,12 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import only modules written before it in its own row.
 LAYERS = {
     "mal_core": (
-        *("errors", "files", "journal", "config", "geometry", "masks", "prompts"),
+        *("errors", "files", "journal", "config", "finetune_config", "memory", "runstate"),
+        *("geometry", "masks", "prompts"),
         *("encoder", "decoder", "paper", "model", "mae", "crf", "losses", "teacher", "metrics"),
-        *(
-            "coco",
-            "dataset",
-            "pool",
-            "paste",
-            "views",
-            "checkpoint",
-            "convert",
-            "predictor",
-            "calibrate",
-        ),
-        *("evaluate", "features", "finetune", "simulate", "runstate", "trainer", "pretrain"),
+        *("coco", "dataset", "pool", "paste", "views", "checkpoint", "convert", "predictor"),
+        *("calibrate", "evaluate", "material", "features", "tuning", "judging", "finetune"),
+        *("simulate", "trainer", "pretrain"),
         *("autolabel", "commands", "__main__"),
     ),
     "app": (

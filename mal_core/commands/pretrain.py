@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from mal_core.commands.options import add_command, add_device, recipe
-from mal_core.commands.running import open_folder, print_events
+from mal_core.commands.running import print_events
 from mal_core.config import ModelConfig, PretrainConfig, add_options
 from mal_core.errors import InputError
 from mal_core.predictor import choose_device
 from mal_core.pretrain import Pretraining, pretrain
+from mal_core.runstate import open_folder
 
 
 def add(commands: Any) -> None:  # noqa: ANN401

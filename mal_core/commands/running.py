@@ -1,4 +1,4 @@
-"""What `train` and `pretrain` share: the run's folder, and how its events are shown and kept."""
+"""What `train` and `pretrain` share: how a run's events are shown and kept."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,27 +10,9 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from mal_core.commands.options import show
-from mal_core.errors import InputError
-from mal_core.runstate import STATE
 
 CURVE = "curve.jsonl"
 Event = Mapping[str, Any]
-
-
-def open_folder(out: Path, *, resume: bool) -> Path:
-    """The folder OUT.run, made where it is missing.
-
-    Raises:
-        InputError: it holds an unfinished run, and nobody said to go on with it.
-    """
-    folder = out.with_name(out.name + ".run")
-    if (folder / STATE).exists() and not resume:
-        raise InputError(
-            f"{folder.name} holds an unfinished run: --resume goes on with it; remove the folder "
-            "to start anew"
-        )
-    folder.mkdir(exist_ok=True)
-    return folder
 
 
 def print_events(events: Iterable[Event], folder: Path, *, as_json: bool, is_first: bool) -> None:

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from mal_core import checkpoint as checkpoints
 from mal_core import coco
 from mal_core.commands.options import add_command, add_data, add_device, count, recipe
-from mal_core.commands.running import open_folder, print_events
+from mal_core.commands.running import print_events
 from mal_core.config import (
     CRFConfig,
     CropConfig,
@@ -27,7 +27,7 @@ from mal_core.errors import InputError
 from mal_core.model import MAL
 from mal_core.pool import INDEX, PIXELS, Pictures, Pool, Source, decode_events, fingerprint
 from mal_core.predictor import choose_device
-from mal_core.runstate import STATE
+from mal_core.runstate import STATE, open_folder
 from mal_core.trainer import BEST, HeldOut, Training, fit, identify
 
 Event = Mapping[str, Any]

@@ -134,10 +134,10 @@ def test_train_streams_its_events_and_writes_the_weights(
     where = (data[0], data[2], "--held-out", data[1], "--out", out, "--weights", weights)
     assert run("finetune", *where, "--epochs", 1, "--views", 1, "--json", "--device", "cpu") == 0
     events = printed(capsys)
-    kinds = ["cache"] * 6 + ["epoch"] * 2 + ["measure"] * 2 + ["judged", "saved"]
+    kinds = ["cache"] * 3 + ["epoch"] * 2 + ["measure"] * 2 + ["judged", "saved"]
     assert [event["event"] for event in events] == kinds
     assert events[-1]["sha256"] == checkpoint.load(out).sha256
-    assert list(out.parent.iterdir()) == [out]
+    assert set(out.parent.iterdir()) == {out, Path(f"{out}.compare.json")}
 
 
 def test_train_prints_a_line_an_epoch(
@@ -212,7 +212,11 @@ def test_the_bundled_calibration_is_for_the_bundled_weights() -> None:
         pytest.param("label {train} {images} --out {none}/a", "none", id="label-no-folder"),
         pytest.param("label {bare} {none} --out {none}.json", "none of 1 boxes", id="label-none"),
         pytest.param("finetune {train} {images} --held-out {train}", "both trained", id="shared"),
-        pytest.param("finetune {train} {images} --held-out {boxes}", "at least one", id="no-judge"),
+        pytest.param("finetune {boxes} {images} --held-out {held}", "at least one", id="nothing"),
+        pytest.param(
+            "finetune {train} {images} --probe {boxes} {images}", "at least one", id="empty-probe"
+        ),
+        pytest.param("finetune {train} {images} --distil {none}", "none", id="no-photos"),
         pytest.param(
             "finetune {train} {images} --held-out {held} --epochs 0", "epochs", id="epochs"
         ),

@@ -10,7 +10,6 @@ import pytest
 from mal_core.config import (
     CRFConfig,
     CropConfig,
-    FinetuneConfig,
     LossConfig,
     ModelConfig,
     PretrainConfig,
@@ -19,6 +18,7 @@ from mal_core.config import (
     add_options,
     from_options,
 )
+from mal_core.finetune_config import FinetuneConfig
 
 CONFIGS = [
     *(ModelConfig, CropConfig, FinetuneConfig, CRFConfig, LossConfig, ViewConfig, TrainConfig),

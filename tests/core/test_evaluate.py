@@ -19,11 +19,12 @@ from mal_core.evaluate import (
     summarise,
 )
 from mal_core.geometry import Box, Image
-from mal_core.masks import RLE, decode, iou
+from mal_core.masks import RLE, decode, encode, iou
 from mal_core.predictor import Predictor
 
 Draw = Callable[[int, int], Dataset]
-SCORE = InstanceScore(1, 1, 500, 0.5, 0.5, 0.5, 0.8, 0.5, None, 0.1)
+EMPTY = encode(np.zeros((1, 1), np.bool_), height=1, width=1)
+SCORE = InstanceScore(1, 1, 500, 0.5, 0.5, 0.5, 0.8, 0.5, None, 0.1, 1, EMPTY)
 
 
 @dataclass(frozen=True)

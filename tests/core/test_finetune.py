@@ -1,7 +1,8 @@
 """A fine-tune keeps its best epoch, leaves its parent alone, and writes whole files or none."""
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -9,19 +10,34 @@ import torch
 from torch import Tensor
 
 from mal_core import checkpoint
-from mal_core import finetune as tuning
+from mal_core import tuning as tunings
 from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Dataset
-from mal_core.config import FinetuneConfig
 from mal_core.dataset import exact_examples, stack
-from mal_core.errors import BadImage, TrainingError
+from mal_core.errors import BadImage, InputError, TrainingError
+from mal_core.evaluate import score_instances
 from mal_core.features import FeatureCache
-from mal_core.finetune import Event, Material, Tuning, finetune
+from mal_core.finetune import Event, finetune
+from mal_core.finetune_config import FinetuneConfig
+from mal_core.masks import RLE, iou
+from mal_core.material import Material
+from mal_core.metrics import paired_bootstrap
+from mal_core.pool import Source
+from mal_core.predictor import Predictor
+from mal_core.tuning import Tuning
 
 Draw = Callable[[int, int], Dataset]
 State = dict[str, Tensor]
 CPU = torch.device("cpu")
-QUICK = FinetuneConfig(epochs=2, batch_size=4, tuned_blocks=1, decoder_rate=1e-3, encoder_rate=1e-3)
+QUICK = FinetuneConfig(
+    epochs=2,
+    patience=0,
+    batch_size=4,
+    tuned_blocks=1,
+    decoder_rate=1e-3,
+    encoder_rate=1e-3,
+    distil_crops=4,
+)
 
 
 @pytest.fixture
@@ -45,10 +61,10 @@ def run(
 def crop_iou(tuned: Checkpoint, material: Material) -> float:
     """Mean IoU on the held-out crops, straight through the whole network."""
     examples = list(exact_examples(material.held_out, material.folder, tuned.crop))
-    crops, planes, targets = stack(examples)
+    batch = stack(examples)
     with torch.inference_mode():
-        answers = tuned.model(crops, planes)[1].sigmoid() > tuned.threshold
-    truths = targets > 0.5
+        answers = tuned.model(batch.crop, batch.planes)[1].sigmoid() > tuned.threshold
+    truths = batch.target > 0.5
     both, either = (answers & truths).sum((1, 2)), (answers | truths).sum((1, 2))
     return float((both / either).mean())
 
@@ -69,29 +85,30 @@ def script_scores(monkeypatch: pytest.MonkeyPatch, scores: list[float]) -> list[
 
 def test_events_come_in_order(tiny: Checkpoint, material: Material, out: Path) -> None:
     events = run(tiny, material, out)
-    kinds = ["cache"] * 16 + ["epoch"] * 3 + ["measure"] * 4 + ["judged", "saved"]
+    kinds = ["cache"] * 5 + ["epoch"] * 3 + ["measure"] * 4 + ["judged", "saved"]
     assert [event["event"] for event in events] == kinds
     caches, epochs, measures = (
         [event for event in events if event["event"] == kind]
         for kind in ("cache", "epoch", "measure")
     )
-    assert [(e["done"], e["total"]) for e in caches] == [(n, 16) for n in range(1, 17)]
+    assert [(e["done"], e["total"]) for e in caches] == [(n, 16) for n in (4, 8, 12, 16, 16)]
     assert [(e["epoch"], e["epochs"]) for e in epochs] == [(0, 2), (1, 2), (2, 2)]
     assert [(e["done"], e["total"]) for e in measures] == [(2, 8), (4, 8), (6, 8), (8, 8)]
 
 
 def test_epoch_0_is_the_parent(tiny: Checkpoint, material: Material, out: Path) -> None:
     epochs = [event for event in run(tiny, material, out) if event["event"] == "epoch"]
-    assert epochs[0]["loss"] is None
+    assert epochs[0]["loss"] is epochs[0]["eta_seconds"] is None
     assert epochs[0]["held_out_iou"] == pytest.approx(crop_iou(tiny, material), abs=0.01)
     assert all(event["loss"] > 0 for event in epochs[1:])
+    assert epochs[1]["eta_seconds"] > epochs[2]["eta_seconds"] == 0
 
 
 def test_the_last_event_names_the_file(tiny: Checkpoint, material: Material, out: Path) -> None:
     *_, judged, saved = run(tiny, material, out)
     loaded = checkpoint.load(out)
     assert saved["sha256"] == loaded.sha256
-    assert saved["n_train"] == 6
+    assert (saved["n_train"], saved["n_boxes"]) == (6, 0)
     assert loaded.metadata["parent"] == tiny.sha256
     assert loaded.metadata["epochs"] == str(saved["best_epoch"])
     assert (loaded.threshold, loaded.crop) == (tiny.threshold, tiny.crop)
@@ -104,9 +121,7 @@ def test_the_judge_compares_parent_and_child_on_the_held_out_images(
 ) -> None:
     *_, judged, _ = run(tiny, material, out)
     for key, weights in (("before", tiny), ("after", checkpoint.load(out))):
-        parts = tuning.score_instances(
-            tuning.Predictor(weights, CPU), material.held_out, material.folder
-        )
+        parts = score_instances(Predictor(weights, CPU), material.held_out, material.folder)
         scores = [score for part in parts for score in part]
         assert judged[key]["instance_iou"] == pytest.approx(sum(s.iou for s in scores) / 4)
         bright = [score.iou for score in scores if score.category_id == 1]
@@ -176,7 +191,7 @@ def test_the_parent_is_not_touched(tiny: Checkpoint, material: Material, out: Pa
 
 def test_nothing_is_left_but_the_new_file(tiny: Checkpoint, material: Material, out: Path) -> None:
     run(tiny, material, out)
-    assert list(out.parent.iterdir()) == [out]
+    assert set(out.parent.iterdir()) == {out, pictures(out)}
 
 
 def test_the_same_seed_gives_the_same_file(
@@ -209,7 +224,7 @@ def test_a_run_leaves_the_caller_s_random_numbers_alone(
 
 
 @pytest.mark.parametrize("kind", ["cache", "epoch", "measure", "judged"])
-def test_a_cancelled_run_leaves_nothing(
+def test_a_cancelled_run_leaves_the_old_file_alone(
     tiny: Checkpoint, material: Material, out: Path, kind: str
 ) -> None:
     out.write_bytes(b"old")
@@ -218,24 +233,24 @@ def test_a_cancelled_run_leaves_nothing(
     while next(events)["event"] != kind:
         assert out.read_bytes() == b"old"
     events.close()  # type: ignore[attr-defined]
-    assert list(out.parent.iterdir()) == [out]
     assert out.read_bytes() == b"old"
+    assert not list(out.parent.glob(".*"))  # no half-written file
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(
     tiny: Checkpoint, material: Material, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "mask_loss", lambda *parts: parts[1].sum() * torch.nan)
+    monkeypatch.setattr(tunings, "mask_losses", lambda *parts: parts[1].sum((1, 2)) * torch.nan)
     with pytest.raises(TrainingError, match="loss is not finite"):
         run(tiny, material, out)
-    assert list(out.parent.iterdir()) == []
+    assert not out.exists()
 
 
 def test_a_missing_image_stops_the_run(tiny: Checkpoint, material: Material, out: Path) -> None:
     (material.folder / "4.png").unlink()
     with pytest.raises(BadImage, match=r"cannot read 4\.png"):
         run(tiny, material, out)
-    assert list(out.parent.iterdir()) == []
+    assert not out.exists()
 
 
 def test_an_image_cannot_be_both_trained_on_and_held_out(
@@ -254,15 +269,102 @@ def test_an_image_is_the_same_however_its_path_is_written(
         Material(train, held_out, tmp_path)
 
 
-@pytest.mark.parametrize("empty", ["train", "held_out"])
-@pytest.mark.parametrize("how", ["no-images", "no-masks"])
-def test_both_parts_need_a_mask(draw_dataset: Draw, tmp_path: Path, empty: str, how: str) -> None:
-    parts = {"train": draw_dataset(0, 2), "held_out": draw_dataset(2, 2)}
-    boxes = [replace(annotation, rle=None) for annotation in parts[empty].annotations]
-    nothing = parts[empty].first(0), replace(parts[empty], annotations=boxes)
-    parts[empty] = nothing[how == "no-masks"]
-    with pytest.raises(TrainingError, match="each need at least one mask"):
-        Material(**parts, folder=tmp_path)
+@pytest.mark.parametrize("how", ["no-images", "no-objects"])
+def test_there_must_be_something_to_learn_from(
+    draw_dataset: Draw, tmp_path: Path, how: str
+) -> None:
+    train = draw_dataset(0, 2)
+    empty = train.first(0) if how == "no-images" else replace(train, annotations=[])
+    with pytest.raises(TrainingError, match="at least one mask or box"):
+        Material(empty, draw_dataset(2, 2), tmp_path)
+
+
+def without_masks(dataset: Dataset) -> Dataset:
+    return replace(dataset, annotations=[replace(a, rle=None) for a in dataset.annotations])
+
+
+def test_boxes_alone_teach_without_a_judge(tiny: Checkpoint, material: Material, out: Path) -> None:
+    boxes = Material(without_masks(material.train), material.held_out.first(0), material.folder)
+    events = run(tiny, boxes, out)
+    *_, judged, saved = events
+    epochs = [event for event in events if event["event"] == "epoch"]
+    assert [event["held_out_iou"] for event in epochs] == [None] * 3
+    assert all(event["loss"] > 0 for event in epochs[1:])
+    figures = {"before", "after", "gain", "boundary_gain", "probe"}
+    assert all(judged[name] is None for name in figures)
+    assert judged["categories"] == {}
+    assert (saved["n_train"], saved["n_boxes"], saved["best_epoch"]) == (0, 6, 2)
+    name = "decoder.key.2.bias"
+    after = checkpoint.load(out).model.state_dict()[name]
+    assert not torch.equal(after, tiny.model.state_dict()[name].half().float())
+
+
+def test_masks_and_boxes_teach_together(tiny: Checkpoint, material: Material, out: Path) -> None:
+    first, *others = material.train.annotations
+    mixed = replace(material.train, annotations=[first, *(replace(a, rle=None) for a in others)])
+    *_, saved = run(tiny, replace(material, train=mixed), out)
+    assert (saved["n_train"], saved["n_boxes"]) == (1, 5)
+
+
+def test_the_probe_is_measured_with_both(
+    tiny: Checkpoint, material: Material, draw_dataset: Draw, out: Path
+) -> None:
+    probe = Source(draw_dataset(5, 2), material.folder)
+    *_, last, judged, _ = run(tiny, replace(material, probe=probe), out)
+    assert (last["done"], last["total"]) == (16, 16)
+    assert judged["probe"]["n"] == 4
+    for key, weights in (("before", tiny), ("after", checkpoint.load(out))):
+        parts = score_instances(Predictor(weights, CPU), probe.dataset, probe.folder)
+        ious = [score.iou for part in parts for score in part]
+        assert judged["probe"][key] == pytest.approx(sum(ious) / 4)
+
+
+def pictures(out: Path) -> Path:
+    return out.with_name(out.name + ".compare.json")
+
+
+def test_both_masks_of_each_held_out_instance_are_there_to_be_looked_at(
+    tiny: Checkpoint, material: Material, out: Path
+) -> None:
+    *_, judged, _ = run(tiny, material, out)
+    rows = json.loads(pictures(out).read_bytes())
+    truths = {a.id: a for a in material.held_out.annotations}
+    assert [row["annotation_id"] for row in rows] == list(truths)
+    for row in rows:
+        truth = truths[row["annotation_id"]]
+        x0, y0, x1, y1 = truth.box
+        assert row["bbox"] == [x0, y0, x1 - x0, y1 - y0]
+        assert (row["image_id"], row["category_id"]) == (truth.image_id, truth.category_id)
+        for when in ("before", "after"):
+            assert truth.rle is not None
+            assert row[f"iou_{when}"] == iou(RLE.from_coco(row[when]), truth.rle)
+    gains = [row["iou_after"] - row["iou_before"] for row in rows]
+    expected = paired_bootstrap(gains, [row["image_id"] for row in rows])
+    assert judged["gain"] == asdict(expected)
+    assert judged["categories"]["bright"]["n"] == 2
+
+
+def test_patience_ends_a_run_that_gains_nothing(
+    tiny: Checkpoint, material: Material, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script_scores(monkeypatch, [0.1, 0.3, 0.2, 0.3])
+    events = run(tiny, material, out, replace(QUICK, epochs=9, patience=2))
+    assert [e["epoch"] for e in events if e["event"] == "epoch"] == [0, 1, 2, 3]
+    assert events[-1]["best_epoch"] == 1
+
+
+def test_an_unfinished_run_is_not_begun_anew_by_mistake(
+    tiny: Checkpoint, material: Material, out: Path
+) -> None:
+    events = iter(finetune(tiny, material, out, QUICK, CPU))
+    while next(events).get("epoch") != 1:
+        pass
+    events.close()  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match=r"new\.safetensors\.run holds an unfinished run"):
+        run(tiny, material, out)
+    other = replace(QUICK, seed=1)
+    with pytest.raises(TrainingError, match="the saved run differs in seed"):
+        list(finetune(tiny, material, out, other, CPU, resume=True))
 
 
 @pytest.mark.slow

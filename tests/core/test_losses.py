@@ -14,7 +14,6 @@ from mal_core.losses import (
     box_only_loss,
     crf_loss,
     dice_loss,
-    mask_loss,
     mask_losses,
     mil_loss,
     pairwise_loss,
@@ -25,6 +24,10 @@ from mal_core.losses import (
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def mask_loss(coarse: Tensor, fine: Tensor, target: Tensor) -> Tensor:
+    return mask_losses(coarse, fine, target).mean()
 
 
 def brute_force_dice(probs: list[float], target: list[float], smooth: float) -> float:

@@ -20,7 +20,7 @@ from mal_core.encoder import ConvStem, TimmEncoder, resize_positions
 from mal_core.errors import CheckpointError, TrainingError
 from mal_core.finetune import Material, finetune
 from mal_core.geometry import Image
-from mal_core.losses import mask_loss
+from mal_core.losses import mask_losses
 from mal_core.model import MAL
 from mal_core.paper import PaperDecoder, box_scale
 from mal_core.predictor import Predictor
@@ -342,7 +342,7 @@ def test_the_network_learns_a_few_masks_by_heart(paper: Checkpoint) -> None:
     areas = torch.tensor([500.0, 5000.0, 50000.0])
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
     for _ in range(60):
-        loss = mask_loss(*model(pictures, None, areas), target)
+        loss = mask_losses(*model(pictures, None, areas), target).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
