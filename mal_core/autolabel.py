@@ -75,6 +75,7 @@ class Labeller:
         return {
             "weights": self.predictor.checkpoint.sha256,
             "settings": asdict(self.config),
+            "refine": asdict(self.predictor.refine),
             "calibration": None if used is None else asdict(used),
         }
 

@@ -55,7 +55,7 @@ def require(config: Any, **limits: tuple[float, float]) -> None:  # noqa: ANN401
             raise ValueError(f"{name} must be {kind} of {low} to {high}, got {value!r:.40}")
 
 
-def _require_choice(config: Any, **choices: tuple[str, ...]) -> None:  # noqa: ANN401
+def require_choice(config: Any, **choices: tuple[str, ...]) -> None:  # noqa: ANN401
     """Check that each named field is one of its words."""
     for name, words in choices.items():
         value = getattr(config, name)
@@ -82,7 +82,7 @@ class ModelConfig:
     stem: str = option("conv", "paper: conv, four convolutions, or patch, timm's own projection")
 
     def __post_init__(self) -> None:
-        _require_choice(self, design=tuple(_SHAPED_BY), stem=("conv", "patch"))
+        require_choice(self, design=tuple(_SHAPED_BY), stem=("conv", "patch"))
         require(self, dim=(16, 2048), depth=(1, 48), heads=(1, 64), mlp_ratio=(1, 8))
         require(self, crop_size=(64, 1024), registers=(0, 32))
         if self.dim % self.heads or self.crop_size % 16:
@@ -269,7 +269,7 @@ class TrainConfig:
     seed: int = option(0, "of every draw")
 
     def __post_init__(self) -> None:
-        _require_choice(self, supervision=SUPERVISION)
+        require_choice(self, supervision=SUPERVISION)
         require(self, steps=(1, 10**8), batch_size=(1, 65536), accumulate=(1, 1024), rate=(0, 1))
         require(self, last_rate=(0, 1), warmup=(0, 1), weight_decay=(0, 1), beta1=(0, 0.9999))
         require(self, beta2=(0, 0.9999), drop_path=(0, 0.9), clip_norm=(1e-6, 1e6))

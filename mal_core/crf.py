@@ -7,7 +7,8 @@ weight of a pair is computed once and used both ways.
 
 Outside the box the published update sets p to 0, whose log would be infinite as a neighbour. Here
 a pixel outside the box counts as a neighbour with the smallest probability a pixel may have,
-`floor`: background as sure as anything in the box can be. In the answer it is 0.
+`floor`: background as sure as anything in the box can be. In the answer it is 0. A pixel whose
+label a person has settled is held the same way, at either end.
 
 Source: Lan et al., CVPR 2023, the CRF loss; Kraehenbuehl and Koltun, NIPS 2011, for mean field.
 """
@@ -95,7 +96,12 @@ def pairwise_kernel(image: Tensor, valid: Tensor, config: CRFConfig) -> list[Ten
 
 @torch.no_grad()
 def mean_field(
-    image: Tensor, probs: Tensor, box: Tensor, valid: Tensor, config: CRFConfig
+    image: Tensor,
+    probs: Tensor,
+    box: Tensor,
+    valid: Tensor,
+    config: CRFConfig,
+    known: Tensor | None = None,
 ) -> Tensor:
     """Let colours correct a probability map, and cut it at one half.
 
@@ -109,6 +115,8 @@ def mean_field(
         box: (B, h, w) float in {0, 1}, one inside the box.
         valid: (B, h, w) float in {0, 1}, one inside the image.
         config: the kernel, the number of updates and the floor.
+        known: (B, h, w) in {-1, 0, 1}: labels that are settled, 1 for the object, -1 for the
+            rest; counts only inside the box and the image. None: nothing is.
 
     Returns:
         (B, h, w) float32 in {0, 1}; 0 outside the box and outside the image. No gradient.
@@ -116,14 +124,20 @@ def mean_field(
     Raises:
         ValueError: if the shapes do not fit.
     """
-    shapes = [tuple(x.shape) for x in (image[:, 0], probs, box, valid)]
+    settled = torch.zeros_like(box) if known is None else known
+    shapes = [tuple(x.shape) for x in (image[:, 0], probs, box, valid, settled)]
     if len(set(shapes)) > 1:
-        raise ValueError(f"image, probs, box and valid must agree in (B, h, w), got {shapes}")
+        raise ValueError(f"image, probs, box, valid, known must agree in (B, h, w): {shapes}")
     kernel = pairwise_kernel(image, valid, config)
     pairs = Pairs.of(image, config.dilation)
     inside = pairs.flatten(((box > 0.5) & (valid > 0.5)).float())
-    start = pairs.flatten(probs.float()) * inside
-    return pairs.unflatten(_settle(start, inside, kernel, pairs, config)).contiguous()
+    given = pairs.flatten(settled.float()) * inside
+    limit = math.log((1 - config.floor) / config.floor)
+    bottom = torch.where(given > 0, limit, -limit)
+    ceiling = torch.where(given < 0, -limit, (2 * inside - 1) * limit)  # outside only the floor
+    start = torch.logit(pairs.flatten(probs.float()), config.floor)
+    odds = torch.minimum(torch.maximum(start, bottom), ceiling)
+    return pairs.unflatten(_settle(odds, bottom, ceiling, kernel, pairs, config)).contiguous()
 
 
 def teaches(mask: Tensor, box: Tensor, config: CRFConfig) -> Tensor:
@@ -145,12 +159,14 @@ def teaches(mask: Tensor, box: Tensor, config: CRFConfig) -> Tensor:
 
 
 def _settle(
-    start: Tensor, inside: Tensor, kernel: list[Tensor], pairs: Pairs, config: CRFConfig
+    odds: Tensor,
+    bottom: Tensor,
+    ceiling: Tensor,
+    kernel: list[Tensor],
+    pairs: Pairs,
+    config: CRFConfig,
 ) -> Tensor:
-    """Update log-odds until the masks rest; all maps (B, n), the answer in {0, 1}."""
-    limit = math.log((1 - config.floor) / config.floor)
-    ceiling = (2 * inside - 1) * limit  # outside the box the floor is the only value
-    odds = torch.minimum(torch.logit(start, config.floor), ceiling)
+    """Update log-odds in place until the masks rest; all maps (B, n), the answer in {0, 1}."""
     total = torch.empty_like(odds)
     steps = list(zip(kernel, pairs.ends(odds), pairs.ends(total), strict=True))
     mask, rests = odds > 0, torch.zeros(len(odds), 1, dtype=torch.bool, device=odds.device)
@@ -159,7 +175,7 @@ def _settle(
         for weight, (first, second), (first_total, second_total) in steps:
             first_total.addcmul_(weight, second)
             second_total.addcmul_(weight, first)
-        torch.minimum(total.clamp_(min=-limit), ceiling, out=odds)
+        torch.minimum(torch.maximum(total, bottom, out=total), ceiling, out=odds)
         if done % LOOK_EVERY == 0 or done == config.iterations:
             before, mask = mask, torch.where(rests, mask, odds > 0)
             rests |= (before == mask).all(1, keepdim=True)

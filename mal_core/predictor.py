@@ -6,7 +6,7 @@ Stateless: every call brings its image, so one predictor serves any number of th
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from mal_core.geometry import Box, Crop, Image, Rect, box_area, box_to_rect, che
 from mal_core.masks import RLE, encode
 from mal_core.model import present
 from mal_core.prompts import Stroke, prompt_planes
+from mal_core.refine import RefineConfig, refine_probs
 
 BATCH = 16
 SUSPICIOUS_FILL = (0.05, 0.95)  # mask area / box area; DiscoBox's filter for useless masks
@@ -38,6 +39,8 @@ class Prediction:
         probs: (N, s, s) float32 in [0, 1] on the crops.
         threshold: the checkpoint's own, used where none is given.
         seconds: time spent in "crop" and "model".
+        image: (H, W, 3) uint8 RGB, for the edges; None: masks are pasted as they are.
+        refine: whether and how their edges follow the image.
     """
 
     height: int
@@ -47,11 +50,17 @@ class Prediction:
     probs: Tensor
     threshold: float
     seconds: Mapping[str, float]
+    image: Image | None = None
+    refine: RefineConfig = field(default_factory=RefineConfig)
 
     def mask(self, index: int, threshold: float | None = None) -> NDArray[np.bool_]:
         """One mask on its rectangle: (y1 - y0, x1 - x0) bool, columns contiguous."""
         limit = self.threshold if threshold is None else threshold
-        values = self.crops[index].paste_back(self.probs[index], self.rects[index])
+        probs, crop, rect = self.probs[index], self.crops[index], self.rects[index]
+        if self.image is not None and self.refine.wants(rect):
+            values = refine_probs(probs, crop, rect, self.image, limit, self.refine)
+        else:
+            values = crop.paste_back(probs, rect)
         return (values > limit).numpy().T
 
     def encode(self, mask: NDArray[np.bool_], index: int) -> RLE:
@@ -96,26 +105,32 @@ class Prediction:
 class Predictor:
     """Boxes to masks with one checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: torch.device, refine: RefineConfig | None = None
+    ) -> None:
         self.checkpoint = checkpoint
+        self.refine = refine or RefineConfig()
         self._device = device
         # `to` would move the checkpoint's own network.
         self._model = checkpoint.model if device.type == "cpu" else deepcopy(checkpoint.model)
         self._model.to(device)
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "auto") -> "Predictor":
+    def load(
+        cls, path: Path | str, device: str = "auto", refine: RefineConfig | None = None
+    ) -> "Predictor":
         """Read a checkpoint and make it ready.
 
         Args:
             path: a .safetensors checkpoint.
             device: "auto" (CUDA where there is one), "cpu", "cuda" or a torch device name.
+            refine: whether and how edges follow the image; None: as `RefineConfig()` says.
 
         Raises:
             CheckpointError: the file cannot be used.
             InputError: this machine has no such device.
         """
-        return cls(checkpoints.load(Path(path)), choose_device(device))
+        return cls(checkpoints.load(Path(path)), choose_device(device), refine)
 
     def predict(
         self,
@@ -149,8 +164,17 @@ class Predictor:
         rects = [
             _reach(crop, strokes, height, width) for crop, strokes in zip(crops, marks, strict=True)
         ]
-        threshold = self.checkpoint.threshold
-        return Prediction(height, width, crops, rects, logits.sigmoid(), threshold, seconds)
+        return Prediction(
+            height,
+            width,
+            crops,
+            rects,
+            probs=logits.sigmoid(),
+            threshold=self.checkpoint.threshold,
+            seconds=seconds,
+            image=image,
+            refine=self.refine,
+        )
 
     def _answer(
         self, image: Image, crops: Sequence[Crop], marks: Sequence[Sequence[Stroke]]

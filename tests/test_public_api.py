@@ -13,7 +13,7 @@ def names(thing: object) -> set[str]:
 
 
 def test_the_predictor_is_called_as_documented() -> None:
-    assert list(inspect.signature(Predictor.load).parameters) == ["path", "device"]
+    assert list(inspect.signature(Predictor.load).parameters) == ["path", "device", "refine"]
     predict = inspect.signature(Predictor.predict).parameters
     assert list(predict) == ["self", "image", "boxes", "strokes"]
     assert predict["strokes"].default is None

@@ -10,16 +10,17 @@ from mal_core.commands.options import (
     add_command,
     add_data,
     add_device,
+    add_refine,
     add_threshold,
     add_weights,
     count,
+    load_predictor,
     print_facts,
     share,
 )
 from mal_core.dataset import labelled
 from mal_core.errors import MALError
 from mal_core.evaluate import InstanceScore, score_instances, summarise
-from mal_core.predictor import Predictor
 
 
 def add(commands: Any) -> None:  # noqa: ANN401
@@ -29,6 +30,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
     add_weights(command)
     add_device(command)
     add_threshold(command)
+    add_refine(command)
     noise = "box noise of a second run, fraction of a side; 0: none (default: 0.05)"
     command.add_argument("--jitter", type=share, default=0.05, help=noise)
     command.add_argument("--limit", type=count, help="measure only the first N images")
@@ -39,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     data = coco.read(arguments.data)
     if arguments.limit:
         data = data.first(arguments.limit)
-    predictor = Predictor.load(arguments.weights, arguments.device)
+    predictor = load_predictor(arguments)
     parts = score_instances(
         predictor, data, arguments.images, threshold=arguments.threshold, jitter=arguments.jitter
     )

@@ -17,8 +17,10 @@ from mal_core.commands.options import (
     add_command,
     add_data,
     add_device,
+    add_refine,
     add_threshold,
     add_weights,
+    load_predictor,
 )
 from mal_core.config import LabelConfig
 from mal_core.predictor import Predictor
@@ -39,6 +41,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
     add_weights(command)
     add_device(command)
     add_threshold(command)
+    add_refine(command)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -47,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     Boxes without a mask are told and counted, and no failure of the command; none with one is.
     """
     config = LabelConfig(arguments.threshold, arguments.relabel, arguments.score)
-    predictor = Predictor.load(arguments.weights, arguments.device)
+    predictor = load_predictor(arguments)
     calibration = _calibration(arguments.weights, predictor) if config.score else None
     labeller = Labeller(predictor, config, calibration)
     if config.score and calibration is None:

@@ -10,6 +10,8 @@ import torch
 
 from mal_core.config import Config, from_options
 from mal_core.errors import InputError
+from mal_core.predictor import Predictor
+from mal_core.refine import METHODS, RefineConfig
 
 BUNDLED = Path(__file__).resolve().parents[2] / "weights" / "mal-small-256.safetensors"
 Run = Callable[[argparse.Namespace], None]
@@ -45,6 +47,24 @@ def add_threshold(command: argparse.ArgumentParser) -> None:
     """Add --threshold; None for the checkpoint's."""
     text = "mask probability (default: checkpoint's)"
     command.add_argument("--threshold", type=share, help=text)
+
+
+def add_refine(command: argparse.ArgumentParser) -> None:
+    """Add --refine."""
+    usual = RefineConfig().method
+    text = f"how the edges of large masks follow the image (default: {usual})"
+    command.add_argument("--refine", choices=METHODS, default=usual, help=text)
+
+
+def load_predictor(arguments: argparse.Namespace) -> Predictor:
+    """The predictor that --weights, --device and --refine ask for.
+
+    Raises:
+        CheckpointError: the weights cannot be used.
+        InputError: this machine has no such device.
+    """
+    refine = RefineConfig(method=arguments.refine)
+    return Predictor.load(arguments.weights, arguments.device, refine)
 
 
 def share(text: str) -> float:

@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 from PIL import Image as PilImage
 
-from mal_core.commands.options import add_command, add_device, add_threshold, add_weights
+from mal_core.commands.options import (
+    add_command,
+    add_device,
+    add_refine,
+    add_threshold,
+    add_weights,
+    load_predictor,
+)
 from mal_core.dataset import read_image
 from mal_core.masks import RLE, decode
-from mal_core.predictor import Predictor
 
 
 def add(commands: Any) -> None:  # noqa: ANN401
@@ -26,12 +32,13 @@ def add(commands: Any) -> None:  # noqa: ANN401
     add_weights(command)
     add_device(command)
     add_threshold(command)
+    add_refine(command)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Label boxes of one image; write a PNG and print boxes, scores and areas."""
     image = read_image(arguments.image)
-    prediction = Predictor.load(arguments.weights, arguments.device).predict(image, arguments.box)
+    prediction = load_predictor(arguments).predict(image, arguments.box)
     masks = prediction.masks(arguments.threshold)
     if arguments.out:
         _save_labels(arguments.out, masks, image.shape[:2])

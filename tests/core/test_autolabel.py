@@ -23,11 +23,13 @@ from mal_core.errors import BadDataset, InputError
 from mal_core.geometry import Box, Image
 from mal_core.masks import RLE
 from mal_core.predictor import Prediction, Predictor
+from mal_core.refine import RefineConfig
 
 Draw = Callable[[int, int], Dataset]
 Document = dict[str, Any]
 IMAGES = 3
 THRESHOLD = 0.493  # splits what the untrained network says of a box
+OTHER_EDGES = RefineConfig(method="meanfield")
 CALIBRATION = Calibration(-0.7, 0.9, 0.6, 0.1)
 
 
@@ -313,7 +315,7 @@ def test_images_that_failed_are_tried_again_when_a_run_goes_on(
     assert out.read_bytes() == whole
 
 
-@pytest.mark.parametrize("change", ["data", "weights", "settings"])
+@pytest.mark.parametrize("change", ["data", "weights", "edges", "settings"])
 def test_another_run_s_journal_is_refused(
     write: Callable[[], Path], labeller: Labeller, document: Document, tmp_path: Path, change: str
 ) -> None:
@@ -327,6 +329,9 @@ def test_another_run_s_journal_is_refused(
     elif change == "weights":
         other = replace(labeller.predictor.checkpoint, sha256="1" * 64)
         labeller = replace(labeller, predictor=Predictor(other, torch.device("cpu")))
+    elif change == "edges":
+        predictor = Predictor(labeller.predictor.checkpoint, torch.device("cpu"), OTHER_EDGES)
+        labeller = replace(labeller, predictor=predictor)
     else:
         labeller = replace(labeller, config=LabelConfig(threshold=0.3))
     with pytest.raises(InputError, match="other data, weights or settings"):

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mal_core.commands.options import BUNDLED
 from mal_core.geometry import Image
 from mal_core.masks import RLE, decode
 from mal_core.predictor import Predictor
+from mal_core.refine import METHODS, RefineConfig
 
 Draw = Callable[[int, int], Dataset]
 Capture = pytest.CaptureFixture[str]
@@ -90,6 +92,20 @@ def test_predict_prints_boxes_scores_and_areas(photo: Path, weights: str, capsys
     assert row["area"] == RLE.from_coco(row["rle"]).area == 120 * 140
     assert run(*command) == 0
     assert "16800 pixels, expected IoU" in capsys.readouterr().out
+
+
+def test_predict_refines_edges_as_it_is_told(
+    predictor: Predictor, photo: Path, scene: Image, capsys: Capture
+) -> None:
+    answers = []
+    for method in METHODS:
+        assert run("predict", photo, "--box", *RED, "--json", "--refine", method) == 0
+        ((row,),) = printed(capsys)
+        edges = RefineConfig(method=method)
+        prediction = replace(predictor.predict(scene, [(50.0, 50.0, 170.0, 190.0)]), refine=edges)
+        assert row["rle"] == prediction.rle(0).to_coco()
+        answers.append(row["rle"]["counts"])
+    assert len(set(answers)) == len(METHODS)
 
 
 def test_info_says_what_a_checkpoint_is(weights: str, capsys: Capture) -> None:
