@@ -19,8 +19,8 @@ def command(data: Path, images: Path, out: Path, *more: str) -> list[str]:
     return ["-m", "mal_core", "train", str(data), str(images), "--out", str(out), *words, *more]
 
 
-def run(words: Sequence[str], kill_after: int | None = None) -> list[Event]:
-    """Run to the end, or until SIGKILL after so many steps were kept; returns the events."""
+def run(words: Sequence[str], kill_after: int | None = None, kind: str = "kept") -> list[Event]:
+    """Run to the end, or until SIGKILL after so many events of a kind; returns the events."""
     events: list[Event] = []
     kept = 0
     child = subprocess.Popen(
@@ -35,7 +35,7 @@ def run(words: Sequence[str], kill_after: int | None = None) -> list[Event]:
     with child.stdout as lines, child.stderr as errors:
         for line in lines:
             events.append(json.loads(line))
-            kept += events[-1]["event"] == "kept"
+            kept += events[-1]["event"] == kind
             if kept == kill_after:
                 child.send_signal(signal.SIGKILL)
                 break

@@ -1,5 +1,6 @@
 """Training examples show what the predictor would see, and the mask that belongs to it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +15,22 @@ from PIL import Image as PilImage
 from mal_core.coco import Annotation, Dataset, ImageRecord
 from mal_core.config import CropConfig
 from mal_core.dataset import (
+    boxed,
+    cell_weights,
+    chance_examples,
+    edge_distance,
     exact_examples,
     jitter_box,
     labelled,
     load_image,
     mirror,
+    pictures_of,
     read_image,
     stack,
+    touched,
     training_examples,
 )
-from mal_core.errors import BadBox, BadImage
+from mal_core.errors import BadBox, BadDataset, BadImage
 from mal_core.finetune_config import FinetuneConfig
 from mal_core.geometry import Box, Crop
 from mal_core.masks import encode
@@ -223,3 +230,151 @@ def test_without_jitter_the_box_is_itself() -> None:
 def test_a_box_outside_its_image_cannot_be_jittered() -> None:
     with pytest.raises(BadBox):
         jitter_box((20.0, 1.0, 25.0, 4.0), 0.01, np.random.default_rng(0), RECORD)
+
+
+def test_boxes_count_where_masks_are_not_asked_for() -> None:
+    mask = encode(np.ones((2, 2), np.bool_), height=5, width=7)
+    empty = encode(np.zeros((2, 2), np.bool_), height=5, width=7)
+    good = Annotation(1, 1, 1, (0, 0, 2, 2), mask)
+    box = replace(good, id=2, rle=None)
+    others = [replace(good, id=3, rle=empty), replace(box, id=4, iscrowd=True)]
+    assert boxed(Dataset([RECORD], [], [good, box, *others])) == [(RECORD, [good, box])]
+
+
+def test_a_box_without_a_mask_makes_an_example_without_a_target(
+    draw_dataset: Draw, tmp_path: Path
+) -> None:
+    data = draw_dataset(0, 1)
+    bare = replace(data, annotations=[replace(a, rle=None) for a in data.annotations])
+    folder = tmp_path / "images"
+    pairs = zip(
+        training_examples(data, folder, CROP, STILL),
+        training_examples(bare, folder, CROP, STILL),
+        strict=True,
+    )
+    for masked, boxed_only in pairs:
+        assert bool(masked.has_mask)
+        assert not bool(boxed_only.has_mask)
+        assert not boxed_only.target.any()
+        assert torch.equal(masked.crop, boxed_only.crop)
+        assert torch.equal(masked.grid, boxed_only.grid)
+        inside = torch.nn.functional.avg_pool2d(boxed_only.planes[:1], 2)[0] > 0.5
+        assert torch.equal(boxed_only.grid[3], inside * boxed_only.grid[4])
+
+
+def half_touched(vouched: bool | None) -> tuple[Annotation, Crop]:
+    """A square of 32 x 32 pixels in a crop of 64 cells, one pixel each; its left half touched."""
+    square, left = (np.ones((32, width), np.bool_) for width in (32, 16))
+    rle, strokes = (encode(m, x0=16, y0=16, height=64, width=64) for m in (square, left))
+    extra: dict[str, object] = {"mal_touched": strokes.to_coco()}
+    if vouched is not None:
+        extra["mal_vouched"] = vouched
+    annotation = Annotation(1, 1, 1, (16, 16, 48, 48), rle, extra=extra)
+    return annotation, Crop((16.0, 16.0, 48.0, 48.0), (0.0, 0.0, 64.0, 64.0))
+
+
+def weights_of(annotation: Annotation, window: Crop, config: FinetuneConfig) -> torch.Tensor:
+    """Weights, -1 beside the border of the touched pixels, where they are between two values."""
+    target = torch.zeros(64, 64)
+    target[16:48, 16:48] = 1
+    return without_border(cell_weights(annotation, window, target, config))
+
+
+def without_border(weights: torch.Tensor) -> torch.Tensor:
+    """-1 in the two rows or columns along each side of the touched pixels."""
+    weights = weights.clone()
+    for edge in (16, 48):
+        weights[edge - 1 : edge + 1, 15:33] = -1
+    for edge in (16, 32):
+        weights[15:49, edge - 1 : edge + 1] = -1
+    return weights
+
+
+@pytest.mark.parametrize("vouched", [None, True])
+def test_touched_pixels_weigh_more_and_a_vouched_mask_counts_whole(vouched: bool | None) -> None:
+    expected = torch.ones(64, 64)
+    expected[16:48, 16:32] = 3
+    assert torch.equal(weights_of(*half_touched(vouched), STILL), without_border(expected))
+
+
+def test_an_edge_that_nobody_looked_at_counts_nothing() -> None:
+    expected = torch.ones(64, 64)
+    for row in range(64):
+        for column in range(64):
+            # The band of 1.5 cells: centres 0.5 and 1.5 cells from the edge, on both sides.
+            across = max(16 - (column + 0.5), column + 0.5 - 48)
+            down = max(16 - (row + 0.5), row + 0.5 - 48)
+            if max(across, down) >= 0:  # outside: to the nearest cell of the square
+                gap = math.hypot(max(across + 0.5, 0), max(down + 0.5, 0)) - 0.5
+            else:
+                gap = -max(across, down)
+            if gap <= 1.5:
+                expected[row, column] = 0
+    expected[16:48, 16:32] = 3  # the person's own strokes are sure
+    weights = weights_of(*half_touched(vouched=False), STILL)
+    assert torch.equal(weights, without_border(expected))
+
+
+def test_the_width_of_the_band_and_the_weight_are_settings() -> None:
+    config = replace(STILL, unseen_band=0.0, touched_weight=5.0)
+    weights = weights_of(*half_touched(vouched=False), config)
+    assert sorted(set(weights.flatten().tolist())) == [-1, 1, 5]
+
+
+def test_a_view_s_weights_are_mirrored_with_it(draw_dataset: Draw, tmp_path: Path) -> None:
+    data = draw_dataset(0, 1)
+    first = data.annotations[0]
+    assert first.rle is not None
+    strokes = {"mal_touched": first.rle.to_coco(), "mal_vouched": False}
+    marked = replace(first, extra=strokes)
+    data = replace(data, annotations=[marked])
+    plain, mirrored = training_examples(data, tmp_path / "images", CROP, STILL)
+    assert torch.equal(mirrored.weight, plain.weight.flip(-1))
+    assert float(plain.weight.min()) == 0
+    assert float(plain.weight.max()) == 3
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        pytest.param({"mal_touched": {"size": [5, 7], "counts": "1"}}, "mal_touched", id="runs"),
+        pytest.param({"mal_touched": "all"}, "mal_touched", id="no-runs"),
+        pytest.param(
+            {"mal_touched": encode(np.ones((2, 2), np.bool_), height=9, width=9).to_coco()},
+            "not of its image's size",
+            id="size",
+        ),
+        pytest.param({"mal_vouched": "yes"}, "must be true or false", id="vouched"),
+    ],
+)
+def test_our_own_fields_are_checked(extra: dict[str, object], message: str) -> None:
+    mask = encode(np.ones((2, 2), np.bool_), height=5, width=7)
+    with pytest.raises(BadDataset, match=f"annotation 8.*{message}"):
+        touched(Annotation(8, 1, 1, (0, 0, 2, 2), mask, extra=extra))
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_mask_without_an_edge_has_none_to_doubt(full: bool) -> None:
+    assert bool(torch.isinf(edge_distance(torch.full((4, 5), full))).all())
+
+
+def test_crops_of_other_photos_are_the_same_for_a_seed_and_lie_inside(tmp_path: Path) -> None:
+    for name in ("b.png", "a.jpg"):
+        save(tmp_path / name, width=40, height=30)
+    (tmp_path / "notes.txt").write_text("no image")
+    paths = pictures_of(tmp_path)
+    assert [path.name for path in paths] == ["a.jpg", "b.png"]
+    first, second, other = (
+        stack(list(chance_examples(paths, 7, CROP, seed))) for seed in (0, 0, 1)
+    )
+    assert len(first.crop) == 7
+    assert torch.equal(first.crop, second.crop)
+    assert not torch.equal(first.crop, other.crop)
+    assert not first.has_mask.any()
+    assert torch.equal(first.grid[:, 3] * first.grid[:, 4], first.grid[:, 3])  # box in image
+
+
+def test_few_crops_of_many_photos_take_one_of_each(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{n}.png", width=40, height=30) for n in range(3)]
+    paths.append(tmp_path / "missing.png")  # its turn never comes
+    assert len(list(chance_examples(paths, 3, CROP, 0))) == 3

@@ -4,9 +4,17 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from mal_core.masks import Mask, decode_crop, encode
-from mal_core.metrics import boundary_iou, class_mean, iou_of_parts, mean, size_class
+from mal_core.metrics import (
+    boundary_iou,
+    class_mean,
+    iou_of_parts,
+    mean,
+    paired_bootstrap,
+    size_class,
+)
 
 HEIGHT, WIDTH = 90, 120  # diagonal 150: a band of 3 pixels
 
@@ -95,3 +103,50 @@ def test_each_class_counts_once_however_many_instances_it_has() -> None:
     total, means = class_mean([1.0, 1.0, 0.4, 0.0], [7, 7, 7, 2])
     assert means == pytest.approx({2: 0.0, 7: 0.8})
     assert total == pytest.approx(0.4)
+
+
+def test_the_bootstrap_of_two_images_is_known() -> None:
+    """Drawing two of two gives (a, a), (a, b) twice, (b, b): tails of a quarter each."""
+    got = paired_bootstrap([-0.1, 0.3], [1, 2])
+    assert (got.mean, got.low, got.high, got.n) == (pytest.approx(0.1), -0.1, 0.3, 2)
+
+
+@pytest.mark.parametrize("count", [10, 30])
+def test_the_bootstrap_of_zeros_and_ones_is_the_binomial(count: int) -> None:
+    """The sum of `count` draws of 0 or 1 is Binomial(count, share of ones)."""
+    ones = count * 3 // 10
+    got = paired_bootstrap([1.0] * ones + [0.0] * (count - ones), range(count))
+    expected = binom(count, ones / count).ppf((0.025, 0.975)) / count
+    assert (got.low, got.high) == pytest.approx(tuple(expected), abs=1 / count + 1e-9)
+    assert got.mean == pytest.approx(ones / count)
+
+
+def test_instances_of_an_image_are_no_independent_draws() -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(0.02, 0.1, 12)
+    alone = paired_bootstrap(values, range(12))
+    copies = np.repeat(values, 5)  # five objects an image, all alike: nothing more is known
+    grouped = paired_bootstrap(copies, np.repeat(range(12), 5))
+    assert (grouped.low, grouped.high) == pytest.approx((alone.low, alone.high))
+    naive = paired_bootstrap(copies, range(60))
+    assert naive.high - naive.low < 0.6 * (alone.high - alone.low)
+    assert (grouped.n, naive.n) == (60, 60)
+
+
+def test_an_image_counts_by_its_instances() -> None:
+    got = paired_bootstrap([0.0, 0.0, 0.0, 1.0], ["a", "a", "a", "b"])
+    assert (got.mean, got.low, got.high) == (0.25, 0.0, 1.0)
+
+
+def test_the_bootstrap_is_a_function_of_its_seed() -> None:
+    values = np.random.default_rng(1).normal(0, 1, 9)
+    first, second, other = (paired_bootstrap(values, range(9), seed) for seed in (0, 0, 1))
+    assert first == second != other
+    assert other.low == pytest.approx(first.low, abs=0.05)
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_one_image_gives_no_interval(count: int) -> None:
+    values = [0.1 * k for k in range(count)]
+    got = paired_bootstrap(values, [3] * count)
+    assert got.low == pytest.approx(got.mean) == pytest.approx(got.high)
