@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,16 +32,15 @@ PHASES = ("cache", "epoch", "measure")
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one fine-tune; seconds, and MB.
+    """Of one fine-tune.
 
     Attributes:
-        phases: wall seconds until the first of "cache" and up to the last event of each phase.
+        phases: wall seconds to the first event, then to the last one of each phase.
         processor: seconds, of all threads.
-        memory: largest resident size.
+        memory: largest resident size, MB.
     """
 
-    phases: dict[str, float]
-    wall: float
+    phases: Sequence[float]
     processor: float
     memory: float
     epochs: int
@@ -57,18 +57,14 @@ def main() -> None:
     arguments, more = parser.parse_known_args()
     words = [*(["--distil", str(arguments.photos)] if arguments.photos else []), *more]
     words += ["--probe", *map(str, arguments.probe)] if arguments.probe else []
-    print(
-        "| masks | start | features | epochs | training | judging | wall | CPU | RSS, MB | gain |"
-    )
+    print("| masks | start | features | training | judging | wall | CPU | RSS | epochs | gain |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for count in arguments.counts:
         with tempfile.TemporaryDirectory() as scratch:
             given, cost = measure(arguments.source, count, Path(scratch), words)
-        before, *parts = cost.phases.values()
-        cells = [f"{part:.1f}" for part in (*parts[1:], cost.wall, cost.processor)]
-        features, rest = f"{parts[0]:.1f}", " | ".join(cells)
-        row = f"| {given} | {before:.1f} | {features} | {cost.epochs} | {rest} "
-        print(f"{row}| {cost.memory:.0f} | {cost.gain:+.4f} |", flush=True)
+        seconds = [*cost.phases, sum(cost.phases), cost.processor]
+        cells = [str(given), *(f"{value:.1f}" for value in seconds), f"{cost.memory:.0f} MB"]
+        print("| " + " | ".join([*cells, str(cost.epochs), f"{cost.gain:+.4f}"]) + " |", flush=True)
 
 
 def measure(source: Path, count: int, scratch: Path, words: Sequence[str]) -> tuple[int, Cost]:
@@ -120,10 +116,8 @@ def run(command: Sequence[str]) -> Cost:
     if status:
         raise SystemExit("the fine-tune failed; its message is above")
     ends = [first, *marks.values()]
-    spans = [ends[0], *(stop - start for start, stop in zip(ends, ends[1:], strict=False))]
     return Cost(
-        phases=dict(zip(("start", *PHASES), spans, strict=True)),
-        wall=time.perf_counter() - begin,
+        phases=[first, *(stop - start for start, stop in pairwise(ends))],
         processor=usage.ru_utime + usage.ru_stime,
         memory=usage.ru_maxrss / 1024,
         epochs=epochs,
