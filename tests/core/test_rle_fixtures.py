@@ -1,7 +1,7 @@
 """What the canvas paints and encodes, checked by an independent rasteriser and by pycocotools.
 
-The canvas's own tests write strokes.json (app/frontend/tests/strokes.test.ts) and read rle.json,
-which pycocotools wrote.
+The canvas's own tests write strokes.json and polygons.json (app/frontend/tests/strokes.test.ts and
+polygon.test.ts) and read rle.json, which pycocotools wrote.
 """
 
 import base64
@@ -18,6 +18,7 @@ from mal_core.masks import RLE, decode
 
 FIXTURES = Path(__file__).parents[2] / "app" / "frontend" / "fixtures"
 STROKES = json.loads((FIXTURES / "strokes.json").read_text(encoding="ascii"))
+POLYGONS = json.loads((FIXTURES / "polygons.json").read_text(encoding="ascii"))
 MASKS = json.loads((FIXTURES / "rle.json").read_text(encoding="ascii"))
 Mask = NDArray[np.bool_]
 
@@ -33,6 +34,19 @@ def stamp(mask: Mask, a: list[float], b: list[float], radius: float, value: int)
     mask[ex * ex + ey * ey <= radius * radius] = bool(value)
 
 
+def fill(shape: tuple[int, int], points: list[list[float]]) -> Mask:
+    """The pixels of an image (H, W) whose centres have an odd number of edges at their left."""
+    rows, columns = np.indices(shape)
+    px, py = columns + 0.5, rows + 0.5
+    inside = np.zeros(shape, np.bool_)
+    for (ax, ay), (bx, by) in zip([*points[-1:], *points[:-1]], points, strict=True):
+        if ay == by:
+            continue
+        met = ax + ((py - ay) * (bx - ax)) / (by - ay)
+        inside ^= ((ay <= py) != (by <= py)) & (met <= px)
+    return inside
+
+
 def coco_decode(rle: dict[str, Any]) -> Mask:
     return coco_mask.decode(rle).astype(np.bool_)
 
@@ -45,6 +59,17 @@ def test_strokes_of_the_canvas_equal_an_independent_rasterisation(case: dict[str
         for a, b in zip([points[0], *points[:-1]], points, strict=True):
             stamp(mask, a, b, stroke["radius"], stroke["value"])
         np.testing.assert_array_equal(coco_decode(result), mask)
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, id=f"case {i}") for i, c in enumerate(POLYGONS)])
+def test_polygons_of_the_canvas_equal_an_independent_rasterisation(case: dict[str, Any]) -> None:
+    height, width = case["result"]["size"]
+    points = case["points"] if len(case["points"]) > 2 else []
+    np.testing.assert_array_equal(coco_decode(case["result"]), fill((height, width), points))
+
+
+def test_enough_polygons_hold_pixels_to_prove_something() -> None:
+    assert sum(bool(coco_decode(case["result"]).any()) for case in POLYGONS) >= 80
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=f"case {i}") for i, c in enumerate(STROKES)])

@@ -68,6 +68,33 @@ export function stampCapsule(crop: Crop, a: Point, b: Point, radius: number, val
   return { x0, y0, x1: Math.max(x0, reach.x1), y1: Math.max(y0, reach.y1) };
 }
 
+/** The pixels that either mask has. */
+export function union(a: Crop, b: Crop, image: Size): Crop {
+  if (b.w === 0 || b.h === 0) return a;
+  const wide = grow(a, cropRect(b), image);
+  const made = wide === a ? { ...a, data: a.data.slice() } : wide;
+  overlay(made, b, (to) => {
+    made.data[to] = 1;
+  });
+  return made;
+}
+
+/** The pixels that the first mask has and the second has not. */
+export function minus(a: Crop, b: Crop): Crop {
+  const made = { ...a, data: a.data.slice() };
+  overlay(made, b, (to) => {
+    made.data[to] = 0;
+  });
+  return trim(made);
+}
+
+/** Number of pixels of a mask. */
+export function areaOfCrop({ data }: Crop): number {
+  let sum = 0;
+  for (const value of data) sum += value;
+  return sum;
+}
+
 /** Cut away empty rows and columns; a mask of no pixels becomes EMPTY. */
 export function trim(crop: Crop): Crop {
   const { w, h, data } = crop;
@@ -94,13 +121,24 @@ export function hit(crop: Crop, [px, py]: Point): boolean {
   return crop.data[y * crop.w + x] === 1;
 }
 
+/** Visit the place in `on` of every pixel that `b` has there. */
+function overlay(on: Crop, b: Crop, visit: (at: number) => void): void {
+  const [x0, x1] = [Math.max(on.x, b.x), Math.min(on.x + on.w, b.x + b.w)];
+  const y1 = Math.min(on.y + on.h, b.y + b.h);
+  for (let y = Math.max(on.y, b.y); y < y1; y++) {
+    const to = (y - on.y) * on.w - on.x;
+    const from = (y - b.y) * b.w - b.x;
+    for (let x = x0; x < x1; x++) if (b.data[from + x] === 1) visit(to + x);
+  }
+}
+
 function holds(crop: Crop, rect: Rect): boolean {
   const own = cropRect(crop);
   return rect.x0 >= own.x0 && rect.y0 >= own.y0 && rect.x1 <= own.x1 && rect.y1 <= own.y1;
 }
 
 /** The same mask seen through another rectangle; pixels outside the crop are zero. */
-function cut(crop: Crop, to: Rect): Crop {
+export function cut(crop: Crop, to: Rect): Crop {
   const [w, h] = [to.x1 - to.x0, to.y1 - to.y0];
   const data = new Uint8Array(w * h);
   const x0 = Math.max(to.x0, crop.x);
