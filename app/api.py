@@ -94,6 +94,7 @@ class Api:
             ("GET", "/projects/{project_id}", self.project),
             ("GET", "/image/{image_id}", self.image),
             ("GET", "/annotations/{image_id}", self.annotations),
+            ("GET", "/proposals/{image_id}", self.proposals),
             ("POST", "/propose", self.propose),
             ("POST", "/annotations", self.create),
             ("PUT", "/annotations/{instance_id}", self.save),
@@ -160,6 +161,11 @@ class Api:
         """
         instances = self._workflow.open_image(image_id, include_deleted=deleted)
         return {"image_id": image_id, "annotations": [self._to_json(i) for i in instances]}
+
+    def proposals(self, image_id: int) -> dict[str, Any]:
+        """The model's newest mask of each instance of an image, to compare with what became of it."""
+        newest = self._workflow.store.list_proposals(image_id)
+        return {"proposals": [{"id": key, "rle": rle.to_coco()} for key, rle in newest]}
 
     async def propose(self, body: ProposeBody, request: Request) -> Response:
         """The mask of a box, stored as a proposal; work for a browser that left is skipped.

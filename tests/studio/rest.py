@@ -21,6 +21,7 @@ def routes(instance: Instance) -> list[tuple[str, str, Any]]:
         ("GET", f"/mal/image/{image}", None),
         ("GET", f"/mal/image/{image}?size=thumb", None),
         ("GET", f"/mal/annotations/{image}", None),
+        ("GET", f"/mal/proposals/{image}", None),
         ("POST", "/mal/propose", box),
         ("POST", "/mal/annotations", to_body(instance, image_id=image, request_id="made")),
         ("PUT", f"/mal/annotations/{instance.id}", to_body(instance)),

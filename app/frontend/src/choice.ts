@@ -27,6 +27,7 @@ export abstract class Choice {
   image: ImageRef | null = null;
   selectedId: number | null = null; // the one that tools work on
   draft: Draft | null = null;
+  trail: readonly Point[] = []; // clicked so far, of a polygon, a cut or extreme points
   isAlone = false; // only the chosen are shown
   readonly placings = new Placings();
   protected readonly items = new Map<number, Instance>();
@@ -72,6 +73,11 @@ export abstract class Choice {
     this.selectedId = id;
     this.others.clear();
     if (this.draft?.id !== undefined && this.draft.id !== id) this.draft = null;
+    this.show();
+  }
+
+  setTrail(points: readonly Point[]): void {
+    this.trail = points;
     this.show();
   }
 

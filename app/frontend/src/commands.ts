@@ -2,22 +2,33 @@
 
 import { arrowBox, startBox } from "./boxkeys";
 import type { Editor } from "./editor";
+import type { Creations } from "./creations";
 import { centreOf, type Input } from "./input";
 import { type Action, actionOf, comboOf } from "./keys";
-import type { Scene } from "./renderer";
-import type { Box, Category, Tool } from "./types";
+import type { Look } from "./look";
+import { lookCommands } from "./lookcommands";
+import { maskCommands } from "./maskcommands";
+import type { Scene } from "./scene";
+import type { Trail } from "./trail";
+import type { Box, Category, ImageInfo, Tool } from "./types";
 import { fit, type Viewport, zoomAt } from "./viewport";
 
 export interface CommandPorts {
   readonly editor: Editor;
   readonly scene: Scene;
   readonly input: Input;
+  readonly trail: Trail;
+  readonly creations: Creations;
   readonly setPort: (port: Viewport) => void;
   readonly propose: (box: Box) => void;
   readonly repropose: (id: number, box: Box) => void;
   readonly changeBox: (id: number, box: Box) => void;
   readonly stepImage: (by: 1 | -1) => boolean;
+  readonly nextImage: () => ImageInfo | null;
   readonly setCategory: (id: number) => void;
+  readonly findCategory: () => void;
+  readonly setLook: (part: Partial<Look>) => void;
+  readonly toggleMenu: (name: "mask" | "view") => void;
   readonly say: (text: string) => void;
   readonly saySelected: () => void;
   readonly help: () => void;
@@ -35,8 +46,12 @@ export class Commands {
     const { editor } = ports;
     this.table = {
       "tool.box": this.tool("box", "Box: drag around an object."),
+      "tool.extreme": this.tool("extreme", "Four points: click the object's outermost points."),
+      "tool.polygon": this.tool("polygon", "Polygon: click around what the mask shall hold."),
+      "tool.cut": this.tool("cut", "Polygon: click around what the mask shall lose."),
       "tool.brush": this.tool("brush", "Brush: paint on the selected mask."),
       "tool.eraser": this.tool("eraser", "Eraser: take away from the selected mask."),
+      "tool.split": this.tool("split", "Knife: draw a line right through the mask."),
       "tool.select": this.tool("select", "Select: click a mask, or drag its box."),
       "tool.pan": this.tool("pan", "Pan: drag the image."),
       "brush.smaller": () => {
@@ -46,7 +61,8 @@ export class Commands {
         editor.setRadius(Math.max(editor.radius * BRUSH_STEP, editor.radius + 0.5));
       },
       undo: () => {
-        ports.say(editor.undo() ? "Undone." : "Nothing to undo on this image.");
+        if (!ports.trail.back())
+          ports.say(editor.undo() ? "Undone." : "Nothing to undo on this image.");
       },
       redo: () => {
         ports.say(editor.redo() ? "Done again." : "Nothing to redo on this image.");
@@ -92,6 +108,17 @@ export class Commands {
         editor.step(-1);
         ports.saySelected();
       },
+      "select.all": () => {
+        editor.selectAll();
+        ports.say(`${editor.chosen.length} masks chosen.`);
+      },
+      "select.none": () => {
+        editor.select(null);
+        ports.say("No mask chosen.");
+      },
+      "category.search": () => {
+        ports.findCategory();
+      },
       "image.next": () => {
         if (!ports.stepImage(1)) ports.say("This is the last image.");
       },
@@ -101,6 +128,14 @@ export class Commands {
       help: () => {
         ports.help();
       },
+      "menu.mask": () => {
+        ports.toggleMenu("mask");
+      },
+      "menu.view": () => {
+        ports.toggleMenu("view");
+      },
+      ...maskCommands(ports),
+      ...lookCommands(ports),
     };
   }
 
@@ -168,9 +203,10 @@ export class Commands {
 
   /** Enter: the box at hand, or the selected mask, or a new box where boxes are drawn. */
   private confirm(): void {
-    const { editor, propose, changeBox } = this.ports;
+    const { editor, propose, changeBox, trail } = this.ports;
     const { draft, selected } = editor;
-    if (draft) {
+    if (trail.isOpen) trail.finish();
+    else if (draft) {
       editor.setDraft(null);
       if (draft.id === null) propose(draft.box);
       else changeBox(draft.id, draft.box);
@@ -180,8 +216,9 @@ export class Commands {
 
   /** Escape: leave the gesture or box at hand, or else reject. */
   private cancel(): void {
-    const { editor, input, say } = this.ports;
-    if (input.cancel()) say("Cancelled.");
+    const { editor, input, say, trail } = this.ports;
+    const isLeft = [input.cancel(), trail.cancel()].includes(true);
+    if (isLeft) say("Cancelled.");
     else if (editor.draft) {
       editor.setDraft(null);
       say("Box left.");
@@ -191,25 +228,26 @@ export class Commands {
   private review(state: "accepted" | "rejected"): void {
     const { editor, say } = this.ports;
     const item = editor.selected;
+    const count = editor.chosen.length;
     if (!item) {
       say("Select a mask first.");
       return;
     }
-    if (state === "accepted" && item.rle === null) {
+    if (state === "accepted" && item.rle === null && count === 1) {
       this.repropose(); // there is no mask yet that could be accepted
       return;
     }
     if (state === "accepted") editor.accept();
     else editor.reject();
-    say(`Mask ${item.number} ${state}.`);
+    say(count > 1 ? `${count} masks ${state}.` : `Mask ${item.number} ${state}.`);
   }
 
   /** Ask the model for the mask of the selected instance's box, whatever mask there is. */
   private repropose(): void {
     const { editor, say, repropose } = this.ports;
     const item = editor.selected;
-    if (!item) {
-      say("Select a mask first.");
+    if (!item || editor.obstacle !== "") {
+      say(editor.obstacle);
       return;
     }
     const box = editor.draft?.id === item.id ? editor.draft.box : item.box;
@@ -218,10 +256,12 @@ export class Commands {
   }
 
   private remove(): void {
-    const { editor, say } = this.ports;
-    const item = editor.selected;
-    editor.remove();
-    say(item ? `Mask ${item.number} deleted. Undo brings it back.` : "Select a mask first.");
+    const { editor, say, trail } = this.ports;
+    const { selected, chosen } = editor;
+    if (trail.back()) return;
+    if (!editor.remove()) say(editor.obstacle);
+    else if (chosen.length > 1) say(`${chosen.length} masks deleted. Undo brings them back.`);
+    else say(`Mask ${selected?.number} deleted. Undo brings it back.`);
   }
 
   private nextToReview(): void {

@@ -42,6 +42,11 @@ export class Editor extends Choice {
     return this.stroke?.id ?? null;
   }
 
+  /** Whether the tool at hand makes new boxes, so that a category is meant for them. */
+  get drawsBoxes(): boolean {
+    return this.tool === "box" || this.tool === "extreme";
+  }
+
   get undoable(): number {
     return this.image ? this.history.undoable(this.image.id) : 0;
   }
@@ -71,6 +76,7 @@ export class Editor extends Choice {
     this.image = null;
     this.stroke = null;
     this.draft = null;
+    this.trail = [];
     this.select(null);
   }
 
@@ -111,6 +117,24 @@ export class Editor extends Choice {
     if (isHere && !this.stroke && !this.draft) this.select(id);
   }
 
+  /**
+   * Take new instances that the server made for an act, and what the act changes of others.
+   *
+   * Both are one step of undo of the new ones' image, which need not be open any more.
+   */
+  adopt(made: readonly Annotation[], changes: readonly Entry[], reason: string): void {
+    const fresh = made.filter(({ id }) => !this.items.has(id));
+    const { image_id } = made[0];
+    const added = fresh.map((one) => ({ id: one.id, before: null, after: snapshotOf(one) }));
+    this.history.record(image_id, [...changes, ...added]);
+    for (const one of fresh) this.receive(one);
+    for (const { id, after } of changes) {
+      if (this.items.has(id)) this.restore(id, after, reason);
+      else this.emit({ kind: "edit", change: { id, image_id, after, reason } });
+    }
+    if (image_id === this.image?.id) this.select(made[0].id);
+  }
+
   /** Show a change that still waits to be saved on top of what the server sent. */
   overlay(change: Change): void {
     const item = this.items.get(change.id);
@@ -122,6 +146,7 @@ export class Editor extends Choice {
   setTool(tool: Tool): void {
     this.tool = tool;
     this.draft = null;
+    this.trail = [];
     this.show();
   }
 
@@ -133,7 +158,7 @@ export class Editor extends Choice {
   /** The category of new boxes, and of the chosen instances unless boxes are being drawn. */
   setCategory(categoryId: number): void {
     this.categoryId = categoryId;
-    const items = this.tool === "box" ? [] : this.chosen;
+    const items = this.drawsBoxes ? [] : this.chosen;
     const changed = items.filter((item) => item.category_id !== categoryId);
     this.edit(changed, { category_id: categoryId }, "category");
     this.show();

@@ -7,14 +7,16 @@
 
 import { boxOf, dragHandle, type Handle, handleAt, inBox, isLargeEnough, moveBox } from "./boxes";
 import type { Editor } from "./editor";
-import type { Scene } from "./renderer";
+import type { Scene } from "./scene";
 import type { Box, Point } from "./types";
+import { takesPoints, type Trail } from "./trail";
 import { panBy, toImage, type Viewport, zoomAt } from "./viewport";
 
 export interface InputPorts {
   readonly canvas: HTMLCanvasElement;
   readonly editor: Editor;
   readonly scene: Scene;
+  readonly trail: Trail;
   readonly setPort: (port: Viewport) => void;
   readonly request: () => void;
   readonly propose: (box: Box) => void;
@@ -28,7 +30,8 @@ type Gesture =
   | { kind: "stroke" }
   | { kind: "handle"; id: number; box: Box; handle: Handle }
   | { kind: "move"; id: number; box: Box; from: Point }
-  | { kind: "pick" }
+  | { kind: "pick"; adds: boolean }
+  | { kind: "point" }
   | { kind: "pinch"; centre: Point; distance: number }
   | { kind: "spent" };
 
@@ -58,6 +61,9 @@ export class Input {
     on("pointermove", this.move.bind(this));
     on("pointerup", this.up.bind(this));
     on("pointercancel", this.lost.bind(this));
+    on("dblclick", () => {
+      if (takesPoints(ports.editor.tool) && ports.trail.isOpen) ports.trail.finish();
+    });
     on("pointerleave", this.hover.bind(this, null));
     on("wheel", this.wheel.bind(this));
     on("contextmenu", (event) => {
@@ -107,8 +113,12 @@ export class Input {
     if (event.button === 1 || editor.tool === "pan" || this.isSpaceDown) this.beginPan(at);
     else if (event.button === 2 && !isBrush) this.beginPan(at);
     else if (isBrush) this.beginStroke(at, event.altKey || event.button === 2);
-    else if (editor.tool === "select") this.gesture = this.grab(at, event.pointerType);
-    else this.gesture = { kind: "box", from: toImage(scene.port, at) };
+    else if (takesPoints(editor.tool)) this.gesture = { kind: "point" };
+    else if (editor.tool === "select") {
+      this.gesture = event.shiftKey
+        ? { kind: "pick", adds: true }
+        : this.grab(at, event.pointerType);
+    } else this.gesture = { kind: "box", from: toImage(scene.port, at) };
     this.hover(at);
   }
 
@@ -122,21 +132,21 @@ export class Input {
     const { editor, scene } = this.ports;
     const value = (editor.tool === "brush") === isInverted ? 0 : 1;
     if (editor.beginStroke(toImage(scene.port, at), value)) this.gesture = { kind: "stroke" };
-    else this.ports.say("Select an object first.");
+    else this.ports.say(editor.obstacle);
   }
 
   /** What a press in the select tool takes hold of: a handle, the box, or nothing yet. */
   private grab(at: Point, pointer: string): Gesture {
     const { editor, scene } = this.ports;
     const item = editor.selected;
-    if (!item) return { kind: "pick" };
+    if (!item || editor.obstacle !== "") return { kind: "pick", adds: false };
     const point = toImage(scene.port, at);
     const box = editor.draft?.id === item.id ? editor.draft.box : item.box;
     const reach = pointer === "touch" ? REACH.touch : REACH.mouse;
     const handle = handleAt(box, point, reach / scene.port.scale);
     if (handle) return { kind: "handle", id: item.id, box, handle };
     if (inBox(box, point)) return { kind: "move", id: item.id, box, from: point };
-    return { kind: "pick" };
+    return { kind: "pick", adds: false };
   }
 
   private move(event: PointerEvent): void {
@@ -149,6 +159,7 @@ export class Input {
     else if (gesture.kind === "pinch") this.pinch(gesture);
     else if (gesture.kind === "pan") this.pan(gesture, at);
     else if (gesture.kind === "stroke") this.draw(event);
+    else if (gesture.kind === "point") this.cutOn(at);
     else this.drag(gesture, toImage(this.ports.scene.port, at));
   }
 
@@ -175,6 +186,14 @@ export class Input {
     for (const one of coalesced.length > 0 ? coalesced : [event]) {
       editor.extendStroke(toImage(scene.port, this.pointOf(one)));
     }
+  }
+
+  /** A knife that is dragged draws its line by hand. */
+  private cutOn(at: Point): void {
+    const { editor, scene, trail } = this.ports;
+    if (editor.tool !== "split" || !this.wandered) return;
+    if (!trail.isOpen) trail.extend(toImage(scene.port, this.start), scene.port.scale);
+    trail.extend(toImage(scene.port, at), scene.port.scale);
   }
 
   private up(event: PointerEvent): void {
@@ -205,9 +224,14 @@ export class Input {
       return;
     }
     if (gesture.kind === "pan") return;
+    if (gesture.kind === "point") {
+      this.point(toImage(scene.port, at));
+      return;
+    }
     const draft = editor.draft;
     if (!this.wandered || gesture.kind === "pick") {
-      if (!draft) this.pick(toImage(scene.port, at));
+      const adds = gesture.kind === "pick" && gesture.adds;
+      if (!draft) this.pick(toImage(scene.port, at), adds);
       return;
     }
     editor.setDraft(null);
@@ -216,9 +240,17 @@ export class Input {
     else this.ports.changeBox(draft.id, draft.box);
   }
 
-  private pick(point: Point): void {
+  private point(at: Point): void {
+    const { editor, scene, trail } = this.ports;
+    if (editor.tool === "split" && this.wandered) trail.finish();
+    else trail.click(at, scene.port.scale);
+  }
+
+  private pick(point: Point, adds: boolean): void {
     const { editor } = this.ports;
-    editor.select(editor.at(point)?.id ?? null);
+    const item = editor.at(point);
+    if (!adds) editor.select(item?.id ?? null);
+    else if (item) editor.toggle(item.id);
   }
 
   private abort(): void {
@@ -227,6 +259,8 @@ export class Input {
     if (gesture?.kind === "stroke") this.ports.editor.cancelStroke();
     else if (gesture && gesture.kind !== "pan" && gesture.kind !== "pinch") {
       this.ports.editor.setDraft(null);
+      const isKnife = gesture.kind === "point" && this.ports.editor.tool === "split";
+      if (isKnife && this.wandered) this.ports.trail.cancel();
     }
   }
 
@@ -288,7 +322,10 @@ export class Input {
     const { editor, scene } = this.ports;
     if (this.isSpaceDown || editor.tool === "pan") this.setCursor("grab");
     else if (editor.tool === "select") this.setCursor(this.selectCursor(at));
-    else this.setCursor(editor.tool === "box" || !scene.bitmap ? "crosshair" : "none");
+    else {
+      const isBrush = editor.tool === "brush" || editor.tool === "eraser";
+      this.setCursor(isBrush && scene.bitmap ? "none" : "crosshair");
+    }
   }
 
   private selectCursor(at: Point): string {

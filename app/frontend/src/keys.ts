@@ -1,9 +1,15 @@
 /** Every key of the canvas in one table: what it does, what the help says, what buttons show. */
 
+import type { Switch } from "./look";
+
 export type Action =
   | "tool.box"
+  | "tool.extreme"
+  | "tool.polygon"
+  | "tool.cut"
   | "tool.brush"
   | "tool.eraser"
+  | "tool.split"
   | "tool.select"
   | "tool.pan"
   | "brush.smaller"
@@ -23,9 +29,37 @@ export type Action =
   | "delete"
   | "select.next"
   | "select.previous"
+  | "select.all"
+  | "select.none"
+  | MaskAction
+  | LookAction
+  | "category.search"
+  | "menu.mask"
+  | "menu.view"
   | "image.next"
   | "image.previous"
   | "help";
+
+/** What is switched on and off in the look of image and masks. */
+export type LookAction = `look.${Switch}`;
+
+/** What is done to the shape and the place of whole masks. */
+export type MaskAction =
+  | "shape.fill"
+  | "shape.largest"
+  | "shape.smooth"
+  | "shape.grow"
+  | "shape.shrink"
+  | "separate"
+  | "merge"
+  | "overlap"
+  | "copy.next"
+  | "order.forward"
+  | "order.back"
+  | "lock"
+  | "hide"
+  | "alone"
+  | "show.all";
 
 /** One action and the keys that do it; a key is its modifiers and name, as `comboOf` writes it. */
 export interface KeyRow {
@@ -48,8 +82,12 @@ function row(group: string, action: Action, text: string, ...keys: string[]): Ke
 
 export const KEY_ROWS: readonly KeyRow[] = [
   row("Tools", "tool.box", "Box", "B"),
+  row("Tools", "tool.extreme", "Four extreme points", "X"),
+  row("Tools", "tool.polygon", "Polygon, adds", "G"),
+  row("Tools", "tool.cut", "Polygon, cuts out", "Shift+G"),
   row("Tools", "tool.brush", "Brush", "P"),
   row("Tools", "tool.eraser", "Eraser", "E"),
+  row("Tools", "tool.split", "Knife: split a mask", "K"),
   row("Tools", "tool.select", "Select", "V"),
   row("Tools", "tool.pan", "Pan", "H"),
   row("Tools", "brush.smaller", "Smaller brush", "["),
@@ -63,7 +101,34 @@ export const KEY_ROWS: readonly KeyRow[] = [
   row("Masks", "next.proposed", "Next to review", "Space"),
   row("Masks", "select.next", "Next mask", "N"),
   row("Masks", "select.previous", "Previous mask", "Shift+N"),
+  row("Masks", "select.all", "Choose all masks", "Ctrl+A"),
+  row("Masks", "select.none", "Choose none", "Ctrl+Shift+A"),
+  row("Masks", "category.search", "Find a category", "/"),
+  row("Shape", "shape.fill", "Fill holes", "Shift+F"),
+  row("Shape", "shape.largest", "Keep the largest part", "Shift+K"),
+  row("Shape", "shape.smooth", "Smooth", "S"),
+  row("Shape", "shape.grow", "Grow by one pixel", ">"),
+  row("Shape", "shape.shrink", "Shrink by one pixel", "<"),
+  row("Shape", "separate", "Each part a mask", "Shift+S"),
+  row("Shape", "merge", "Merge the chosen masks", "M"),
+  row("Shape", "overlap", "Remove overlap with others", "Shift+O"),
+  row("Shape", "copy.next", "Copy to the next image", "C"),
+  row("Order", "order.forward", "Bring forward", "}"),
+  row("Order", "order.back", "Send back", "{"),
+  row("Order", "lock", "Lock or unlock", "L"),
+  row("Order", "hide", "Hide or show", "Shift+H"),
+  row("Order", "alone", "Hide all others", "I"),
+  row("Order", "show.all", "Show all", "Shift+I"),
   row("Boxes by keyboard", "box.start", "New box at the centre", "Shift+Enter"),
+  row("Shape", "menu.mask", "Open the menu of masks", "Q"),
+  row("View", "menu.view", "Open the menu of the view", "W"),
+  row("View", "look.outline", "Outline only", "O"),
+  row("View", "look.dim", "Dim the others", "Shift+D"),
+  row("View", "look.difference", "Difference from the proposal", "D"),
+  row("View", "look.stretch", "Stretch the tones", "T"),
+  row("View", "look.cross", "Cross-hair", "Shift+C"),
+  row("View", "look.map", "Map while zoomed in", "Shift+M"),
+  row("View", "look.grid", "Pixel grid", "#"),
   row("View", "view.fit", "Fit the image", "F"),
   row("View", "view.in", "Zoom in", "+", "="),
   row("View", "view.out", "Zoom out", "-"),
@@ -76,6 +141,9 @@ export const GESTURES: readonly Gesture[] = [
   { group: "Tools", keys: "1 – 9", text: "Category" },
   { group: "Tools", keys: "Alt or right button", text: "Brush erases, eraser paints" },
   { group: "Tools", keys: "Ctrl or Alt + wheel", text: "Size of the brush" },
+  { group: "Tools", keys: "Double click, Enter", text: "Close the polygon, make the cut" },
+  { group: "Tools", keys: "Backspace", text: "Take the last point back" },
+  { group: "Masks", keys: "Shift + click", text: "Choose several masks" },
   { group: "Boxes by keyboard", keys: "Arrows", text: "Move the new or selected box" },
   {
     group: "Boxes by keyboard",

@@ -3,6 +3,7 @@
 import { css, type Rgb } from "./color";
 import type { Instance } from "./instance";
 import { outline } from "./outline";
+import { penOf } from "./pens";
 import { type Crop, cropRect } from "./raster";
 import type { Rect } from "./types";
 
@@ -36,6 +37,11 @@ export class Layers {
 
   clear(): void {
     this.layers.clear();
+  }
+
+  /** The mask an instance's layer shows, if it has one. */
+  cropOf(id: number): Crop | null {
+    return this.layers.get(id)?.crop ?? null;
   }
 
   /** Draw the mask at its place; the pen is in image pixels. */
@@ -76,9 +82,7 @@ function blank({ w, h }: Crop): { canvas: HTMLCanvasElement; pen: CanvasRenderin
   const canvas = document.createElement("canvas");
   canvas.width = w;
   canvas.height = h;
-  const pen = canvas.getContext("2d");
-  if (!pen) throw new Error("this browser cannot draw on a canvas");
-  return { canvas, pen };
+  return { canvas, pen: penOf(canvas) };
 }
 
 /** Put the pixels of a rectangle of the mask into its layer. */

@@ -13,6 +13,8 @@ interface Row {
   readonly swatch: HTMLElement;
   readonly number: HTMLElement;
   readonly name: HTMLElement;
+  readonly lock: HTMLElement;
+  readonly hidden: HTMLElement;
   readonly flag: HTMLElement;
   readonly score: HTMLElement;
   readonly state: HTMLElement;
@@ -35,6 +37,7 @@ export class Panel {
     role: "listbox",
     tabindex: 0,
     "aria-label": "Masks",
+    "aria-multiselectable": "true",
   });
   private readonly title = el("h2", { class: "mal-heading" });
   private readonly summary = el("span", { class: "mal-muted" });
@@ -97,14 +100,19 @@ export class Panel {
       swatch: el("span", { class: "mal-swatch" }),
       number: el("span", { class: "mal-number" }),
       name: el("span", { class: "mal-row-name" }),
+      lock: mark("lock", "Locked: click to unlock"),
+      hidden: mark("hidden", "Hidden: click to show"),
       flag: el("span", FLAG, icon("flag")),
       score: el("span", { class: "mal-score", title: "How sure the model is" }),
       state: el("span", { class: "mal-badge" }),
     };
-    const { element, swatch, number, name, flag, score, state } = row;
-    element.append(swatch, number, name, flag, score, state);
-    element.addEventListener("click", () => {
-      this.orders.select(id);
+    const { element, swatch, number, name, lock, hidden, flag, score, state } = row;
+    element.append(swatch, number, name, lock, hidden, flag, score, state);
+    element.addEventListener("click", (event) => {
+      const at = event.target as Node;
+      if (lock.contains(at)) this.orders.place(id, { locked: false });
+      else if (hidden.contains(at)) this.orders.place(id, { hidden: false });
+      else this.orders.select(id, event.shiftKey || event.ctrlKey || event.metaKey);
     });
     this.rows.set(id, row);
     return row;
@@ -112,15 +120,19 @@ export class Panel {
 
   private fill(row: Row, item: Instance, view: View): void {
     const isSelected = item.id === view.editor.selectedId;
-    const wasSelected = row.element.getAttribute("aria-selected") === "true";
+    const { locked, hidden } = view.editor.placings.of(item.id);
+    const wasSelected = row.element.hasAttribute("data-current");
     row.swatch.style.background = css(this.renderer.colorOf(item));
     setText(row.number, String(item.number));
     setText(row.name, categoryOf(view, item.category_id)?.name ?? "no category");
     setText(row.score, item.score === null ? "" : percent(item.score));
     setText(row.state, item.state === "deleted" ? "" : STATE_NAMES[item.state]);
     row.flag.hidden = !item.flagged;
+    row.lock.hidden = !locked;
+    row.hidden.hidden = !hidden;
     setAttribute(row.element, "data-state", item.state);
-    setAttribute(row.element, "aria-selected", String(isSelected));
+    setAttribute(row.element, "aria-selected", String(view.editor.isChosen(item.id)));
+    setAttribute(row.element, "data-current", isSelected ? "" : null);
     if (isSelected && !wasSelected) row.element.scrollIntoView({ block: "nearest" });
   }
 
@@ -133,11 +145,23 @@ export class Panel {
   }
 }
 
+/** A sign in a row that a click takes away. */
+function mark(name: "lock" | "hidden", title: string): HTMLElement {
+  return el(
+    "span",
+    { class: "mal-flag mal-mark", role: "img", title, "aria-label": name },
+    icon(name),
+  );
+}
+
 /** One instance in words: "Mask 3, person, 87 %, proposed". */
 export function spoken(item: Instance, view: View): string {
   const parts = [`Mask ${item.number}`, categoryOf(view, item.category_id)?.name ?? "no category"];
   if (item.score !== null) parts.push(percent(item.score));
   parts.push(item.state);
+  const { locked, hidden } = view.editor.placings.of(item.id);
+  if (locked) parts.push("locked");
+  if (hidden) parts.push("hidden");
   if (item.rle === null) parts.push("no mask yet");
   if (item.flagged) parts.push("flagged");
   return parts.join(", ");
@@ -172,7 +196,8 @@ class CategoryPicker {
     this.opener.append(icon("plus"));
     const add = el("button", { type: "button", class: "mal-button" }, "Add");
     this.form = el("div", { class: "mal-add", hidden: true }, this.field, add);
-    const line = el("div", { class: "mal-pick" }, this.swatch, this.select, this.opener);
+    const find = actionButton(orders, "category.search", "find", "Find a category");
+    const line = el("div", { class: "mal-pick" }, this.swatch, this.select, find, this.opener);
     this.element.append(this.label, line, this.form);
     this.listen(add);
   }
@@ -180,7 +205,7 @@ class CategoryPicker {
   update(view: View): void {
     const { editor, project } = view;
     const categories = project?.categories ?? [];
-    const item = editor.tool === "box" ? null : editor.selected;
+    const item = editor.drawsBoxes ? null : editor.selected;
     const id = item?.category_id ?? editor.categoryId;
     this.fill(categories);
     this.select.value = String(id);
@@ -256,14 +281,15 @@ class Review {
   }
 
   update(view: View): void {
-    const item = view.editor.selected;
-    const isEmpty = view.editor.instances.length === 0;
-    setText(this.text, item ? spoken(item, view) : isEmpty ? "" : "Select a mask to review it.");
+    const { selected: item, chosen, instances } = view.editor;
+    const several = chosen.length > 1 ? `${chosen.length} masks chosen` : null;
+    const none = instances.length === 0 ? "" : "Select a mask to review it.";
+    setText(this.text, several ?? (item ? spoken(item, view) : none));
     this.text.hidden = this.text.textContent === "";
     const [accept, reject, remove] = this.buttons;
     label(accept, item?.rle === null ? "Propose mask" : "Accept");
-    accept.disabled = !item || item.state === "accepted";
-    reject.disabled = !item || item.state === "rejected";
+    accept.disabled = chosen.every(({ state }) => state === "accepted");
+    reject.disabled = chosen.every(({ state }) => state === "rejected");
     remove.disabled = !item;
   }
 }

@@ -2,6 +2,7 @@
 
 import { el, setText } from "./dom";
 import type { Editor } from "./editor";
+import { CategoryFinder } from "./finder";
 import { HelpDialog } from "./help";
 import { Panel } from "./panel";
 import { Renderer } from "./renderer";
@@ -12,7 +13,7 @@ import { Rail, TopBar } from "./toolbar";
 import type { Size } from "./types";
 import type { Orders, View } from "./view";
 
-const FIELDS = "input, select, label, dialog, .mal-category"; // a click there keeps the focus
+const FIELDS = "input, select, label, dialog, .mal-category, .mal-pop"; // a click there keeps the focus
 
 export class Shell {
   readonly canvas = el("canvas", {
@@ -28,6 +29,7 @@ export class Shell {
   readonly status: StatusLine;
   readonly messages = new Messages();
   readonly help = new HelpDialog();
+  readonly finder: CategoryFinder;
   private readonly notice = el("p", { class: "mal-empty" });
   private readonly rail: Rail;
   private readonly top: TopBar;
@@ -44,6 +46,7 @@ export class Shell {
   ) {
     this.renderer = new Renderer(this.canvas, editor);
     this.status = new StatusLine(orders);
+    this.finder = new CategoryFinder(orders.setCategory.bind(orders));
     this.rail = new Rail(orders);
     this.top = new TopBar(orders);
     this.panel = new Panel(orders, this.renderer);
@@ -59,6 +62,10 @@ export class Shell {
   /** The size of the view in CSS pixels; zero while the page hides it. */
   get size(): Size {
     return { width: this.stage.clientWidth, height: this.stage.clientHeight };
+  }
+
+  toggleMenu(name: "mask" | "view"): void {
+    this.top.toggleMenu(name);
   }
 
   /** Say something in place of an image; "" when there is one. */
@@ -83,6 +90,7 @@ export class Shell {
   stop(): void {
     this.watcher.disconnect();
     this.strip.stop();
+    this.top.stop();
     this.renderer.stop();
     this.root.replaceChildren();
     this.root.classList.remove("mal-studio");
@@ -99,6 +107,7 @@ export class Shell {
       this.strip.element,
       this.status.element,
       this.help.element,
+      this.finder.element,
     );
     // After a click the keys are meant for the canvas again; after a key press focus stays.
     this.root.addEventListener("click", (event) => {

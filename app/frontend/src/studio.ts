@@ -1,21 +1,26 @@
 /** Joins the model, the server, the canvas and the parts around it; holds no rule of its own. */
 
+import { Appearance } from "./appearance";
 import type { EditorEvent } from "./choice";
 import { Commands, type CommandPorts } from "./commands";
+import { Creations } from "./creations";
 import { Editor } from "./editor";
 import { Gallery } from "./gallery";
 import type { Loaded } from "./images";
 import { Input } from "./input";
 import type { Action } from "./keys";
+import type { Look } from "./look";
 import { spoken } from "./panel";
+import type { Placing } from "./placings";
 import type { Placeholder, Timing } from "./proposals";
 import type { Renderer } from "./renderer";
 import { Shell } from "./shell";
 import { type CanvasState, stateOf } from "./state";
 import { Sync } from "./sync";
+import { Trail } from "./trail";
 import { textOf, Transport } from "./transport";
-import type { Annotation, Counts, ImageInfo, Project } from "./types";
-import type { Orders, View } from "./view";
+import type { Annotation, Box, Counts, ImageInfo, Project } from "./types";
+import { nextImage, type Orders, type View } from "./view";
 import { fit, resized, type Viewport } from "./viewport";
 
 export interface MountOptions {
@@ -30,8 +35,6 @@ export interface ProposalTiming extends Timing {
   readonly total_ms: number;
 }
 
-const PLACINGS = "mal-placings"; // their place in the browser's store of the tab
-
 export class Studio implements View, Orders {
   lastProposal: ProposalTiming | null = null;
   readonly editor = new Editor((event) => {
@@ -41,6 +44,8 @@ export class Studio implements View, Orders {
   readonly shell: Shell;
   private readonly transport: Transport;
   private readonly gallery: Gallery;
+  private readonly appearance: Appearance;
+  private readonly creations: Creations;
   private readonly input: Input;
   private readonly commands: Commands;
   private readonly unloading = new AbortController(); // ends the warning about unsaved work
@@ -57,11 +62,17 @@ export class Studio implements View, Orders {
     this.shell = new Shell(root, this.editor, this, () => {
       this.onResize();
     });
+    const { renderer, messages, status } = this.shell;
+    const [say, tell] = [status.say.bind(status), messages.add.bind(messages)];
+    const refresh = renderer.refresh.bind(renderer);
+    this.appearance = new Appearance(this.scene, this.editor, this.transport, { refresh, tell });
+    const made = { saves: this.sync.saves, gallery: this.gallery };
+    this.creations = new Creations(this.editor, this.transport, { ...made, wait, say, tell });
     const ports = this.makePorts();
     this.input = new Input(ports);
     this.commands = new Commands({ ...ports, input: this.input });
+
     this.listen();
-    this.editor.placings.read(sessionStorage.getItem(PLACINGS));
     void this.setProject(options.projectId, options.imageId);
   }
 
@@ -119,13 +130,22 @@ export class Studio implements View, Orders {
     this.editor.setRadius(radius);
   }
 
-  setOpacity(opacity: number): void {
-    this.scene.opacity = opacity;
+  setLook(part: Partial<Look>): void {
+    this.appearance.set(part);
     this.update();
   }
 
   setCategory(id: number): void {
+    this.shell.finder.used(id);
     this.editor.setCategory(id);
+  }
+
+  findCategory(): void {
+    this.shell.finder.open(this.project?.categories ?? []);
+  }
+
+  place(id: number, part: Partial<Placing>): void {
+    this.editor.place(id, part);
   }
 
   async addCategory(name: string): Promise<boolean> {
@@ -142,8 +162,9 @@ export class Studio implements View, Orders {
     }
   }
 
-  select(id: number): void {
-    this.editor.select(id);
+  select(id: number, isAdded = false): void {
+    if (isAdded) this.editor.toggle(id);
+    else this.editor.select(id);
     this.saySelected();
   }
 
@@ -209,6 +230,7 @@ export class Studio implements View, Orders {
     this.shell.showNotice("");
     this.shell.renderer.reset(bitmap);
     this.sync.open(info, annotations, isAhead);
+    this.appearance.opened();
     this.scene.size = this.shell.size;
     this.setPort(fit(info, this.scene.size));
     this.shell.focusIfFree();
@@ -257,14 +279,9 @@ export class Studio implements View, Orders {
     if (event.kind === "mask") this.shell.renderer.touch(event.id, event.rect);
     else if (event.kind === "edit" || event.kind === "stroke") this.sync.onEdit(event);
     else {
-      if (event.kind === "placing") this.keepPlacings();
+      if (event.kind === "placing") this.appearance.arranged();
       this.update();
     }
-  }
-
-  /** Keep how the masks are arranged until the tab is closed. */
-  private keepPlacings(): void {
-    sessionStorage.setItem(PLACINGS, this.editor.placings.write());
   }
 
   // -- the view -----------------------------------------------------------------------------------
@@ -273,21 +290,29 @@ export class Studio implements View, Orders {
     canvas: HTMLCanvasElement;
     request(): void;
   } {
-    const { shell, scene, editor, sync } = this;
+    const { shell, scene, editor, sync, creations } = this;
+    const say = shell.status.say.bind(shell.status);
+    const propose = (box: Box): void => {
+      sync.propose(box, null);
+    };
     return {
       ...{ canvas: shell.canvas, scene, editor },
       setPort: this.setPort.bind(this),
       request: shell.renderer.request.bind(shell.renderer),
-      propose: (box) => {
-        sync.propose(box, null);
-      },
+      propose,
       repropose: (id, box) => {
         sync.propose(box, id);
       },
       changeBox: sync.changeBox.bind(sync),
       stepImage: this.gallery.step.bind(this.gallery),
+      trail: new Trail({ editor, creations, propose, say }),
+      creations,
+      nextImage: () => nextImage(this),
+      findCategory: this.findCategory.bind(this),
+      setLook: this.setLook.bind(this),
+      toggleMenu: shell.toggleMenu.bind(shell),
       setCategory: this.setCategory.bind(this),
-      say: shell.status.say.bind(shell.status),
+      say,
       saySelected: this.saySelected.bind(this),
       help: shell.help.open.bind(shell.help),
     };

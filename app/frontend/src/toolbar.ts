@@ -4,13 +4,18 @@ import { el, setAttribute, setText } from "./dom";
 import { LEAST_RADIUS, MOST_RADIUS } from "./editor";
 import { icon, type IconName } from "./icons";
 import { type Action, keyOf } from "./keys";
+import { MaskMenu, ViewMenu } from "./menus";
 import type { Tool } from "./types";
 import { type Orders, percent, type View } from "./view";
 
 const TOOLS: readonly (readonly [Tool, string])[] = [
   ["box", "Box"],
+  ["extreme", "4 points"],
+  ["polygon", "Polygon"],
+  ["cut", "Cut out"],
   ["brush", "Brush"],
   ["eraser", "Eraser"],
+  ["split", "Knife"],
   ["select", "Select"],
   ["pan", "Pan"],
 ];
@@ -87,14 +92,13 @@ export class TopBar {
   private readonly size: HTMLInputElement;
   private readonly sizeText = el("output", { class: "mal-value" });
   private readonly sizeGroup: HTMLElement;
-  private readonly opacity: HTMLInputElement;
-  private readonly opacityText = el("output", { class: "mal-value" });
+  private readonly menus: Readonly<Record<"mask" | "view", MaskMenu | ViewMenu>>;
   private readonly zoom: HTMLButtonElement;
   private readonly steps: readonly HTMLButtonElement[];
 
   constructor(orders: Orders) {
     this.size = slider("Brush size", STEPS);
-    this.opacity = slider("Mask opacity", 100);
+    this.menus = { mask: new MaskMenu(orders), view: new ViewMenu(orders) };
     this.sizeGroup = group("Brush", this.size, this.sizeText);
     this.steps = [
       actionButton(orders, "image.previous", "left", "Previous image"),
@@ -105,9 +109,6 @@ export class TopBar {
     this.zoom.append(percentage);
     this.size.addEventListener("input", () => {
       orders.setRadius(sliderToRadius(Number(this.size.value)));
-    });
-    this.opacity.addEventListener("input", () => {
-      orders.setOpacity(Number(this.opacity.value) / 100);
     });
     this.element.append(
       el(
@@ -120,7 +121,8 @@ export class TopBar {
         this.pixels,
       ),
       this.sizeGroup,
-      group("Masks", this.opacity, this.opacityText),
+      this.menus.mask.element,
+      this.menus.view.element,
       el(
         "div",
         { class: "mal-cluster" },
@@ -131,6 +133,14 @@ export class TopBar {
     );
   }
 
+  toggleMenu(name: "mask" | "view"): void {
+    this.menus[name].toggle();
+  }
+
+  stop(): void {
+    for (const menu of Object.values(this.menus)) menu.stop();
+  }
+
   update(view: View): void {
     const { editor, scene, info, project } = view;
     const isBrush = editor.tool === "brush" || editor.tool === "eraser";
@@ -138,8 +148,7 @@ export class TopBar {
     this.size.value = String(radiusToSlider(editor.radius));
     setText(this.sizeText, `${editor.radius * 2} px`);
     setAttribute(this.size, "aria-valuetext", `${editor.radius * 2} pixels`);
-    this.opacity.value = String(Math.round(scene.opacity * 100));
-    setText(this.opacityText, percent(scene.opacity));
+    for (const menu of Object.values(this.menus)) menu.update(view);
     setText(this.zoom.lastElementChild as Element, percent(scene.port.scale));
     setAttribute(this.zoom, "aria-label", `Fit, now ${percent(scene.port.scale)}`);
     this.updateTitle(project?.images.findIndex((one) => one.id === info?.id) ?? -1, view);

@@ -1,7 +1,7 @@
 /** The REST contract under /mal/, and nothing else: every request carries the session's token. */
 
 import type { Failure } from "./saves";
-import type { Annotation, Category, Change, Project, ProposeRequest } from "./types";
+import type { Annotation, Category, Change, Project, ProposeRequest, Rle, Wish } from "./types";
 
 /** An answer of the server that is not a success; its message is meant to be read by people. */
 export class ApiError extends Error {
@@ -60,6 +60,15 @@ export class Transport {
     return body.annotations;
   }
 
+  /** The model's newest mask of each instance of an image that it ever proposed one for. */
+  async proposals(imageId: number): Promise<readonly { id: number; rle: Rle }[]> {
+    const body = await this.json<{ proposals: { id: number; rle: Rle }[] }>(
+      "GET",
+      `proposals/${imageId}`,
+    );
+    return body.proposals;
+  }
+
   addCategory(projectId: number, name: string): Promise<Category> {
     return this.json("POST", "categories", { body: { project_id: projectId, name } });
   }
@@ -70,6 +79,11 @@ export class Transport {
     const timing = response.headers.get("server-timing") ?? "";
     const annotation = (await heard(response.json(), patience)) as Annotation;
     return { annotation, timing };
+  }
+
+  /** Make an instance; asked again under the same request_id, the one made before. */
+  create(body: Wish & { readonly request_id: string }): Promise<Annotation> {
+    return this.json("POST", "annotations", { body });
   }
 
   /** Save or delete one instance, if the server is still at `version`. */

@@ -7,7 +7,8 @@
 export type Point = readonly [x: number, y: number];
 export type Box = readonly [x0: number, y0: number, x1: number, y1: number];
 export type State = "proposed" | "corrected" | "accepted" | "rejected" | "deleted";
-export type Tool = "box" | "brush" | "eraser" | "select" | "pan";
+export type Tool =
+  "box" | "extreme" | "polygon" | "cut" | "brush" | "eraser" | "split" | "select" | "pan";
 
 /** COCO's compressed run-length code of a whole image; size is [height, width]. */
 export interface Rle {
@@ -89,6 +90,13 @@ export interface Change {
   readonly image_id: number;
   readonly after: Snapshot | null;
   readonly reason: string;
+}
+
+/** An instance to be made with the mask it has; `from_id` is the one its mask comes from. */
+export interface Wish extends Snapshot {
+  readonly image_id: number;
+  readonly reason: string;
+  readonly from_id: number | null;
 }
 
 export interface ProposeRequest {

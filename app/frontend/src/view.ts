@@ -2,7 +2,9 @@
 
 import type { Editor } from "./editor";
 import type { Action } from "./keys";
-import type { Scene } from "./renderer";
+import type { Look } from "./look";
+import type { Placing } from "./placings";
+import type { Scene } from "./scene";
 import type { Category, Counts, ImageInfo, Project, State } from "./types";
 
 /** The state of the studio as its parts read it. */
@@ -18,10 +20,13 @@ export interface View {
 export interface Orders {
   act(action: Action): void;
   setRadius(radius: number): void;
-  setOpacity(opacity: number): void;
+  setLook(part: Partial<Look>): void;
   setCategory(id: number): void;
   addCategory(name: string): Promise<boolean>;
-  select(id: number): void;
+  /** Select an instance, or add it to the chosen ones and take it out again. */
+  select(id: number, isAdded?: boolean): void;
+  place(id: number, part: Partial<Placing>): void;
+  findCategory(): void;
   open(imageId: number): Promise<void>;
   thumb(imageId: number): Promise<Blob>;
   retry(): void;
@@ -39,6 +44,13 @@ export const STATES = Object.keys(STATE_NAMES) as (keyof typeof STATE_NAMES)[];
 
 export function categoryOf(view: View, id: number): Category | undefined {
   return view.project?.categories.find((one) => one.id === id);
+}
+
+/** The image after the open one; null at the end. */
+export function nextImage({ project, info }: View): ImageInfo | null {
+  const images = project?.images ?? [];
+  const at = images.findIndex(({ id }) => id === info?.id);
+  return at < 0 ? null : (images.at(at + 1) ?? null);
 }
 
 export function percent(share: number): string {

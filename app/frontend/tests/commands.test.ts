@@ -1,9 +1,11 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
 import { Commands } from "../src/commands";
+import type { Creations } from "../src/creations";
 import { Editor } from "../src/editor";
 import type { Input } from "../src/input";
-import type { Scene } from "../src/renderer";
+import type { Scene } from "../src/scene";
+import { Trail } from "../src/trail";
 import type { Box, Change } from "../src/types";
 import { annotation, IMAGE } from "./masks";
 
@@ -18,10 +20,17 @@ beforeEach(() => {
   editor = new Editor((event) => {
     if (event.kind === "edit") changes.push(event.change);
   });
+  const creations = {} as unknown as Creations;
   commands = new Commands({
     editor,
     scene: {} as Scene,
     input: { cancel: () => false } as unknown as Input,
+    trail: new Trail({ editor, creations, propose: vi.fn(), say: vi.fn() }),
+    creations,
+    nextImage: () => null,
+    findCategory: vi.fn(),
+    setLook: vi.fn(),
+    toggleMenu: vi.fn(),
     setPort: vi.fn(),
     propose: vi.fn(),
     repropose: (id, box) => reproposed.push([id, box]),

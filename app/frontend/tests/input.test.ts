@@ -2,7 +2,9 @@ import { afterEach, expect, it, vi } from "vitest";
 
 import { Editor } from "../src/editor";
 import { Input } from "../src/input";
-import type { Scene } from "../src/renderer";
+
+import type { Scene } from "../src/scene";
+import type { Trail } from "../src/trail";
 
 afterEach(() => {
   vi.unstubAllGlobals();
@@ -15,6 +17,7 @@ it("the space bar counts as released once the window loses the focus", () => {
     canvas: new EventTarget() as HTMLCanvasElement,
     editor: new Editor(() => undefined),
     scene: {} as Scene,
+    trail: {} as unknown as Trail,
     setPort: vi.fn(),
     request: vi.fn(),
     propose: vi.fn(),

@@ -1,0 +1,17 @@
+/** What is to be seen besides the editor's own state. */
+
+import type { Look } from "./look";
+import type { Placeholder } from "./proposals";
+import type { Category, Point, Rle, Size } from "./types";
+import type { Viewport } from "./viewport";
+
+export interface Scene {
+  bitmap: ImageBitmap | null;
+  port: Viewport;
+  size: Size; // of the view, CSS pixels
+  placeholders: readonly Placeholder[];
+  cursor: Point | null; // view pixels; null when the pointer is away
+  look: Look;
+  categories: readonly Category[];
+  proposals: ReadonlyMap<number, Rle>; // the model's newest mask of each instance, where known
+}
