@@ -163,7 +163,7 @@ class Api:
         return {"image_id": image_id, "annotations": [self._to_json(i) for i in instances]}
 
     def proposals(self, image_id: int) -> dict[str, Any]:
-        """The model's newest mask of each instance of an image, to compare with what became of it."""
+        """The model's newest mask of each instance of an image, to show what changed since."""
         newest = self._workflow.store.list_proposals(image_id)
         return {"proposals": [{"id": key, "rle": rle.to_coco()} for key, rle in newest]}
 

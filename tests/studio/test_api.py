@@ -248,6 +248,32 @@ def test_an_instance_can_be_proposed_anew(
     assert len(studio.store.list_instances(instance.image_id)) == 1
 
 
+def test_the_newest_proposal_of_each_instance_can_be_compared_with_what_became_of_it(
+    client: TestClient, studio: Studio
+) -> None:
+    made = [propose(client, studio).json() for _ in range(2)]
+    image = studio.images[0]
+    drawn = client.post(
+        "/mal/annotations",
+        json={**to_body(studio.add()), "image_id": image.id, "request_id": "a copy"},
+    )
+    assert drawn.status_code == 200
+    body = {"state": "corrected", "category_id": made[0]["category_id"], "box": BOX}
+    body |= {"rle": blob(image).to_coco()}
+    saved = client.put(
+        f"/mal/annotations/{made[0]['id']}", json=body, headers={"if-match": "1"}
+    ).json()
+    assert saved["rle"] != made[0]["rle"]
+    assert client.get(f"/mal/proposals/{image.id}").json() == {
+        "proposals": [{"id": one["id"], "rle": one["rle"]} for one in made]
+    }
+
+
+@pytest.mark.parametrize("key", [0, 99, 2**63])
+def test_no_image_no_proposals(client: TestClient, key: int) -> None:
+    error_of(client.get(f"/mal/proposals/{key}"), 404, "not_found")
+
+
 def test_a_proposal_that_comes_too_late_is_kept_beside_the_newer_version(
     client: TestClient, studio: Studio, instance: Instance
 ) -> None:

@@ -10,12 +10,13 @@ import { separate, split } from "./components";
 import type { Editor } from "./editor";
 import type { Gallery } from "./gallery";
 import type { Images } from "./images";
+import type { Entry } from "./history";
 import { cropOf, type Instance } from "./instance";
 import { type Crop, cropRect, cut, minus, trim } from "./raster";
 import { encode } from "./rle";
 import type { SaveQueue } from "./saves";
 import { classify, textOf, type Transport } from "./transport";
-import type { Annotation, Point, Size, Snapshot, State, Wish } from "./types";
+import type { Annotation, Box, Point, Size, Snapshot, State, Wish } from "./types";
 
 export interface CreationPorts {
   readonly wait: (seconds: number) => Promise<void>;
@@ -107,7 +108,8 @@ export class Creations {
     if (made.length === 0) return false;
     const now = this.editor.find(id) ?? item; // it may have been painted on meanwhile
     const left = made.reduce((crop, { rle }) => minus(crop, cropOf(rle)), now.crop);
-    this.editor.adopt(made, redrawn(now, left, image), reason);
+    const entries = redrawn(now, left, image).map((entry) => tightened(entry, left));
+    this.editor.adopt(made, entries, reason);
     this.ports.say(`Mask ${number} is now ${made.length + 1} masks.`);
     return true;
   }
@@ -149,6 +151,16 @@ export class Creations {
   }
 }
 
+/** What is left of a divided mask has the box that fits it. */
+function tightened(entry: Entry, left: Crop): Entry {
+  return { ...entry, after: entry.after && { ...entry.after, box: boxOfCrop(left) } };
+}
+
+function boxOfCrop(crop: Crop): Box {
+  const { x0, y0, x1, y1 } = cropRect(trim(crop));
+  return [x0, y0, x1, y1];
+}
+
 function wish(
   image: Picture,
   crop: Crop,
@@ -157,8 +169,7 @@ function wish(
   reason: string,
   from_id: number | null,
 ): Wish {
-  const { x0, y0, x1, y1 } = cropRect(trim(crop));
   const rle = encode(crop, image.height, image.width);
-  const snapshot: Snapshot = { state, category_id, box: [x0, y0, x1, y1], rle };
+  const snapshot: Snapshot = { state, category_id, box: boxOfCrop(crop), rle };
   return { ...snapshot, image_id: image.id, reason, from_id };
 }

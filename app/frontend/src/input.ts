@@ -7,10 +7,11 @@
 
 import { boxOf, dragHandle, type Handle, handleAt, inBox, isLargeEnough, moveBox } from "./boxes";
 import type { Editor } from "./editor";
+import { fromMap, mapFrame } from "./minimap";
 import type { Scene } from "./scene";
 import type { Box, Point } from "./types";
 import { takesPoints, type Trail } from "./trail";
-import { panBy, toImage, type Viewport, zoomAt } from "./viewport";
+import { panBy, toImage, toView, type Viewport, zoomAt } from "./viewport";
 
 export interface InputPorts {
   readonly canvas: HTMLCanvasElement;
@@ -32,6 +33,7 @@ type Gesture =
   | { kind: "move"; id: number; box: Box; from: Point }
   | { kind: "pick"; adds: boolean }
   | { kind: "point" }
+  | { kind: "map"; frame: Box }
   | { kind: "pinch"; centre: Point; distance: number }
   | { kind: "spent" };
 
@@ -101,7 +103,7 @@ export class Input {
     const at = this.pointOf(event);
     this.pointers.set(event.pointerId, at);
     if (event.pointerType === "touch" && this.pointers.size === 2) this.beginPinch();
-    else if (this.gesture === null) this.begin(event, at);
+    else if (this.gesture === null && !this.beginMap(at)) this.begin(event, at);
     this.ports.request();
   }
 
@@ -120,6 +122,28 @@ export class Input {
         : this.grab(at, event.pointerType);
     } else this.gesture = { kind: "box", from: toImage(scene.port, at) };
     this.hover(at);
+  }
+
+  private beginMap(at: Point): boolean {
+    const frame = this.mapUnder(at);
+    if (frame) this.gesture = { kind: "map", frame };
+    return frame !== null;
+  }
+
+  /** The map's place in the view, when the pointer is on it. */
+  private mapUnder(at: Point): Box | null {
+    const { editor, scene } = this.ports;
+    if (!editor.image || !scene.look.map) return null;
+    const frame = mapFrame(editor.image, scene.size, scene.port);
+    return frame && inBox(frame, at) ? frame : null;
+  }
+
+  /** Bring the image point under a point of the map to the middle of the view. */
+  private goTo(frame: Box, at: Point): void {
+    const { editor, scene } = this.ports;
+    if (!editor.image) return;
+    const [x, y] = toView(scene.port, fromMap(frame, editor.image, at));
+    this.shift([scene.size.width / 2 - x, scene.size.height / 2 - y]);
   }
 
   private beginPan(at: Point): void {
@@ -160,6 +184,7 @@ export class Input {
     else if (gesture.kind === "pan") this.pan(gesture, at);
     else if (gesture.kind === "stroke") this.draw(event);
     else if (gesture.kind === "point") this.cutOn(at);
+    else if (gesture.kind === "map") this.goTo(gesture.frame, at);
     else this.drag(gesture, toImage(this.ports.scene.port, at));
   }
 
@@ -224,6 +249,10 @@ export class Input {
       return;
     }
     if (gesture.kind === "pan") return;
+    if (gesture.kind === "map") {
+      this.goTo(gesture.frame, at);
+      return;
+    }
     if (gesture.kind === "point") {
       this.point(toImage(scene.port, at));
       return;
@@ -320,7 +349,8 @@ export class Input {
 
   private showCursor(at: Point): void {
     const { editor, scene } = this.ports;
-    if (this.isSpaceDown || editor.tool === "pan") this.setCursor("grab");
+    if (this.mapUnder(at)) this.setCursor("pointer");
+    else if (this.isSpaceDown || editor.tool === "pan") this.setCursor("grab");
     else if (editor.tool === "select") this.setCursor(this.selectCursor(at));
     else {
       const isBrush = editor.tool === "brush" || editor.tool === "eraser";

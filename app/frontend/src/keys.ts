@@ -111,7 +111,7 @@ export const KEY_ROWS: readonly KeyRow[] = [
   row("Shape", "shape.shrink", "Shrink by one pixel", "<"),
   row("Shape", "separate", "Each part a mask", "Shift+S"),
   row("Shape", "merge", "Merge the chosen masks", "M"),
-  row("Shape", "overlap", "Remove overlap with others", "Shift+O"),
+  row("Shape", "overlap", "Remove overlap", "Shift+O"),
   row("Shape", "copy.next", "Copy to the next image", "C"),
   row("Order", "order.forward", "Bring forward", "}"),
   row("Order", "order.back", "Send back", "{"),

@@ -1,6 +1,7 @@
 /** The door of the bundle: `mount` puts a studio into an element of the host page. */
 
 import { Studio as Canvas, type MountOptions } from "./studio";
+import menus from "./menus.css?inline";
 import type { CanvasState } from "./state";
 import css from "./styles.css?inline";
 
@@ -36,7 +37,7 @@ export function mount(root: HTMLElement, options: MountOptions): Studio {
   if (!document.getElementById(STYLE_ID)) {
     const style = document.createElement("style");
     style.id = STYLE_ID;
-    style.textContent = css;
+    style.textContent = css + menus;
     document.head.append(style);
   }
   const studio = new Canvas(root, options);

@@ -5,8 +5,8 @@ import type { Viewport } from "./viewport";
 
 export type Pen = CanvasRenderingContext2D;
 
-export function penOf(canvas: HTMLCanvasElement): Pen {
-  const pen = canvas.getContext("2d");
+export function penOf(canvas: HTMLCanvasElement, options?: CanvasRenderingContext2DSettings): Pen {
+  const pen = canvas.getContext("2d", options);
   if (!pen) throw new Error("this browser cannot draw on a canvas");
   return pen;
 }
