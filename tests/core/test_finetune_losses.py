@@ -78,3 +78,13 @@ def test_distillation_is_the_divergence_of_the_two_answers() -> None:
         expected.append(total / 12)
     assert distil_losses(student, parent).tolist() == pytest.approx(expected, abs=1e-5)
     assert min(expected) > 0
+
+
+@pytest.mark.parametrize("value", [-1e4, -30.0, 0.0, 30.0, 1e4])
+def test_a_student_that_answers_as_its_parent_has_nothing_to_learn(value: float) -> None:
+    student = torch.full((1, 4, 4), value, requires_grad=True)
+    loss = distil_losses(student, torch.full((1, 4, 4), value))
+    loss.sum().backward()
+    assert float(loss.detach()) == 0
+    assert student.grad is not None
+    assert float(student.grad.abs().max()) < 1e-6
