@@ -4,13 +4,16 @@
     python bench/refine.py measure EVAL_PUBLIC/             # each method with its default settings
     python bench/refine.py time                             # milliseconds a box
 
-Each sub-folder holds annotations.json (COCO, with masks) and images/. The network runs once a box.
+Each sub-folder holds annotations.json (COCO, with masks) and images/. The network runs once a box,
+and only for boxes that some method refines: the masks of the others are the same in all, to the
+byte, and their gain is 0. Means are over all instances, those included.
 """
 
 import argparse
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -28,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 from mal_core import coco  # noqa: E402
 from mal_core.dataset import labelled, load_image  # noqa: E402
+from mal_core.geometry import box_to_rect  # noqa: E402
 from mal_core.masks import iou  # noqa: E402
 from mal_core.metrics import boundary_iou, size_class  # noqa: E402
 from mal_core.predictor import Predictor  # noqa: E402
@@ -74,11 +78,12 @@ def main() -> None:
     ways = variants() if is_search else {name: RefineConfig(method=name) for name in METHODS}
     limit = (arguments.images, BOXES) if is_search else (None, None)
     rows: list[Row] = []
+    totals: Counter[str] = Counter()
     for source in sorted(p.parent for p in arguments.folder.glob("*/annotations.json")):
-        rows += score(predictor, source, ways, limit)
-    print_gains(list(ways), rows)
+        rows += score(predictor, source, ways, limit, totals)
+    print_gains(list(ways), rows, totals)
     if not is_search:
-        print_sources(list(ways), rows)
+        print_sources(list(ways), rows, totals)
 
 
 def variants() -> Ways:
@@ -97,13 +102,28 @@ def variants() -> Ways:
 
 
 def score(
-    predictor: Predictor, source: Path, ways: Ways, limit: tuple[int | None, int | None]
+    predictor: Predictor,
+    source: Path,
+    ways: Ways,
+    limit: tuple[int | None, int | None],
+    totals: Counter[str],
 ) -> Iterator[Row]:
-    """Each instance of the first images of a source, once through the network, in all ways."""
+    """Instances of the first images of a source, once through the network, in all ways.
+
+    All are counted in `totals`; those that no way refines are left out.
+    """
     images, boxes = limit
     pairs = labelled(coco.read(source / "annotations.json"))[:images]
     for record, every in tqdm(pairs, desc=source.name, disable=None):
-        some = every[:boxes]
+        totals[source.name] += len(every[:boxes])
+        rects = [box_to_rect(a.box, record.height, record.width) for a in every[:boxes]]
+        some = [
+            annotation
+            for annotation, rect in zip(every, rects, strict=False)
+            if any(way.wants(rect) for way in ways.values())
+        ]
+        if not some:
+            continue
         image = load_image(source / "images", record)
         prediction = predictor.predict(image, [a.box for a in some])
         answers = [replace(prediction, refine=way).masks() for way in ways.values()]
@@ -117,42 +137,43 @@ def score(
             yield Row(source.name, side, size_class(truth.area), np.array(scores))
 
 
-def print_gains(names: Sequence[str], rows: Sequence[Row]) -> None:
-    """A line a way: both figures over all instances, over sources, and gains by side of the box."""
+def print_gains(names: Sequence[str], rows: Sequence[Row], totals: Mapping[str, int]) -> None:
+    """A line a way: gains of IoU and Boundary IoU over all instances, over sources, by side."""
     scores = np.stack([row.scores for row in rows])  # (N, methods, 2)
+    gains = scores - scores[:, :1]
     sides, sources = np.array([row.side for row in rows]), np.array([row.source for row in rows])
-    over = np.stack([scores[sources == name].mean(0) for name in sorted(set(sources))]).mean(0)
-    whole = scores.mean(0)
-    bands = [(low, high) for low, high in pairwise(SIDES)]
+    whole = gains.sum(0) / sum(totals.values())
+    over = np.mean([gains[sources == name].sum(0) / n for name, n in totals.items()], axis=0)
+    bands = list(pairwise(SIDES))
     heads = [f"side {low} to {high}" if high < SIDES[-1] else f"above {low}" for low, high in bands]
-    print("| way | IoU | B-IoU | IoU, sources | B-IoU, sources | " + " | ".join(heads) + " |")
-    print("|---|---|---|---|---|" + "---|" * len(heads))
+    print("| way | all | mean of sources | " + " | ".join(heads) + " |")
+    print("|---|---|---|" + "---|" * len(heads))
     for way, name in enumerate(names):
-        cells = [*(f"{v:.4f}" for v in (*whole[way], *over[way]))]
+        cells = [show_pair(whole[way], "+"), show_pair(over[way], "+")]
         for low, high in bands:
-            chosen = scores[(sides > low) & (sides <= high)]
-            gain = (chosen[:, way] - chosen[:, 0]).mean(0)
-            cells.append(f"{gain[0]:+.4f} / {gain[1]:+.4f} ({len(chosen)})")
+            chosen = gains[(sides > low) & (sides <= high)]
+            mean = show_pair(chosen[:, way].mean(0), "+") if len(chosen) else "-"
+            cells.append(f"{mean} ({len(chosen)})")
         print(f"| {name} | " + " | ".join(cells) + " |")
-    print(f"\n{len(rows)} instances of {len(set(sources))} sources\n", flush=True)
+    print(f"\n{sum(totals.values())} instances of {len(totals)} sources\n", flush=True)
 
 
-def print_sources(names: Sequence[str], rows: Sequence[Row]) -> None:
-    """IoU / Boundary IoU of each source and size class in each way."""
-    print("| masks | n | " + " | ".join(names) + " |")
-    print("|---|---|" + "---|" * len(names))
-    groups = [(name, [r for r in rows if r.source == name]) for name in sorted_names(rows)]
-    groups += [(size, [r for r in rows if r.size == size]) for size in ("small", "medium", "large")]
-    for name, group in [*groups, ("**all**", rows)]:
-        means = np.stack([row.scores for row in group]).mean(0)
-        print(
-            f"| {name} | {len(group)} | " + " | ".join(f"{a:.4f} / {b:.4f}" for a, b in means), "|"
-        )
+def print_sources(names: Sequence[str], rows: Sequence[Row], totals: Mapping[str, int]) -> None:
+    """IoU / Boundary IoU of what is refined, of each source and size class, in each way."""
+    print("| masks | n | of | " + " | ".join(names) + " |")
+    print("|---|---|---|" + "---|" * len(names))
+    groups = [(name, [r for r in rows if r.source == name], str(n)) for name, n in totals.items()]
+    for size in ("small", "medium", "large"):
+        groups.append((size, [row for row in rows if row.size == size], ""))
+    for name, group, total in [*groups, ("**all refined**", rows, str(sum(totals.values())))]:
+        if group:
+            means = np.stack([row.scores for row in group]).mean(0)
+            print(f"| {name} | {len(group)} | {total} | " + " | ".join(map(show_pair, means)), "|")
 
 
-def sorted_names(rows: Sequence[Row]) -> list[str]:
-    """The sources, each once."""
-    return sorted({row.source for row in rows})
+def show_pair(pair: NDArray[np.float64], sign: str = "") -> str:
+    """IoU / Boundary IoU."""
+    return f"{pair[0]:{sign}.4f} / {pair[1]:{sign}.4f}"
 
 
 def print_times(predictor: Predictor, runs: int = 15) -> None:

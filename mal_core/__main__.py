@@ -4,11 +4,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mal_core.commands import convert, evaluate, finetune, info, label, predict, pretrain, train
+from mal_core.commands import (
+    convert,
+    evaluate,
+    finetune,
+    info,
+    label,
+    predict,
+    pretrain,
+    simulate,
+    train,
+)
 from mal_core.commands.options import set_threads
 from mal_core.errors import MALError
 
-COMMANDS = (predict, label, info, evaluate, finetune, train, pretrain, convert)
+COMMANDS = (predict, label, info, evaluate, simulate, finetune, train, pretrain, convert)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

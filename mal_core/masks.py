@@ -156,6 +156,18 @@ def decode_crop(rle: RLE) -> tuple[Mask, int, int]:
     return columns[:, y0:y1].T, x0, y0
 
 
+def decode_rect(rle: RLE, rect: tuple[int, int, int, int]) -> Mask:
+    """Decode a rectangle (x0, y0, x1, y1) inside the image: (y1 - y0, x1 - x0) bool."""
+    x0, y0, x1, y1 = rect
+    part = np.zeros((y1 - y0, x1 - x0), np.bool_)
+    mask, left, top = decode_crop(rle)
+    a, b = max(x0, left), max(y0, top)
+    c, d = min(x1, left + mask.shape[1]), min(y1, top + mask.shape[0])
+    if c > a and d > b:
+        part[b - y0 : d - y0, a - x0 : c - x0] = mask[b - top : d - top, a - left : c - left]
+    return part
+
+
 def decode(rle: RLE) -> Mask:
     """Decode to the dense (height, width) bool mask of the whole image."""
     values = np.arange(rle.runs.size, dtype=np.int64) % 2 == 1

@@ -18,12 +18,14 @@ from mal_core import checkpoint as checkpoints
 from mal_core.checkpoint import Checkpoint
 from mal_core.errors import BadImage, InputError
 from mal_core.geometry import Box, Crop, Image, Rect, box_area, box_to_rect, check_boxes
-from mal_core.masks import RLE, encode
+from mal_core.masks import RLE, decode_crop, decode_rect, encode
 from mal_core.model import present
-from mal_core.prompts import Stroke, prompt_planes
+from mal_core.prompts import Stroke, paint, prompt_planes
 from mal_core.refine import RefineConfig, refine_probs
+from mal_core.strokes import change_where_pointed, spread
 
 BATCH = 16
+SURE = 1e-4  # how near to 0 or 1 a mask is as a probability
 SUSPICIOUS_FILL = (0.05, 0.95)  # mask area / box area; DiscoBox's filter for useless masks
 
 
@@ -41,6 +43,8 @@ class Prediction:
         seconds: time spent in "crop" and "model".
         image: (H, W, 3) uint8 RGB, for the edges; None: masks are pasted as they are.
         refine: whether and how their edges follow the image.
+        hints: for each box the person's strokes, which every mask obeys, and the mask they
+            correct; empty for none.
     """
 
     height: int
@@ -52,6 +56,7 @@ class Prediction:
     seconds: Mapping[str, float]
     image: Image | None = None
     refine: RefineConfig = field(default_factory=RefineConfig)
+    hints: Sequence["Hint"] = ()
 
     def mask(self, index: int, threshold: float | None = None) -> NDArray[np.bool_]:
         """One mask on its rectangle: (y1 - y0, x1 - x0) bool, columns contiguous."""
@@ -61,7 +66,8 @@ class Prediction:
             values = refine_probs(probs, crop, rect, self.image, limit, self.refine)
         else:
             values = crop.paste_back(probs, rect)
-        return (values > limit).numpy().T
+        mask: NDArray[np.bool_] = (values > limit).numpy().T
+        return self.hints[index].obey(mask, rect) if self.hints else mask
 
     def encode(self, mask: NDArray[np.bool_], index: int) -> RLE:
         """A mask on its rectangle as the run-length code of the whole image."""
@@ -102,6 +108,48 @@ class Prediction:
         return not low <= fill <= high
 
 
+@dataclass(frozen=True)
+class Hint:
+    """What is known of one box.
+
+    Attributes:
+        crop: its window.
+        strokes: the person's, in image pixels.
+        current: the mask they correct; None for the network's answer to the box alone.
+    """
+
+    crop: Crop
+    strokes: Sequence[Stroke]
+    current: RLE | None
+
+    def previous(self, side: int) -> Tensor:
+        """(side, side) logits that say the current mask; 0 where there is none."""
+        if self.current is None:
+            return torch.zeros(side, side)
+        mask, *origin = decode_crop(self.current)
+        return torch.logit(self.crop.sample_mask(mask, (origin[0], origin[1]), side), SURE)
+
+    def reach(self, height: int, width: int) -> Rect:
+        """The pixels a mask may cover: the box, grown to hold strokes that add, and the mask."""
+        x0, y0, x1, y1 = self.crop.box
+        boxes = [stroke.box for stroke in self.strokes if stroke.adds]
+        if self.strokes and self.current is not None and self.current.box is not None:
+            boxes.append(self.current.box)
+        for a, b, c, d in boxes:
+            x0, y0, x1, y1 = min(x0, a), min(y0, b), max(x1, c), max(y1, d)
+        return box_to_rect((x0, y0, x1, y1), height, width)
+
+    def obey(self, mask: NDArray[np.bool_], rect: Rect) -> NDArray[np.bool_]:
+        """What becomes of the network's mask on `reach`: the person's strokes always win."""
+        if not self.strokes:
+            return mask
+        if self.current is not None:
+            current = decode_rect(self.current, rect)
+            mask = change_where_pointed(mask, current, rect[:2], self.strokes)
+        paint(mask, rect[:2], self.strokes)
+        return mask
+
+
 class Predictor:
     """Boxes to masks with one checkpoint."""
 
@@ -137,13 +185,19 @@ class Predictor:
         image: Image,
         boxes: Sequence[Box] | NDArray[np.floating],
         strokes: Sequence[Sequence[Stroke]] | None = None,
+        current: Sequence[RLE | None] | None = None,
     ) -> Prediction:
         """Label boxes of one image.
+
+        Strokes steer the answer, and always win: what is under the last adding stroke is in the
+        mask, what is under the last erasing one is out of it.
 
         Args:
             image: (H, W, 3) uint8 RGB, upright.
             boxes: (N, 4) x0 y0 x1 y1 in pixels, half-open; clipped to the image.
             strokes: for each box the strokes so far, in image pixels; None for none.
+            current: for each box the mask that its strokes correct; None where that is the
+                network's answer to the box alone. Not read where there are no strokes.
 
         Returns:
             N answers, in the order of the boxes, each as if its box were alone.
@@ -151,19 +205,16 @@ class Predictor:
         Raises:
             BadImage: not an (H, W, 3) uint8 array.
             BadBox: a box that is not finite or holds no pixel.
-            ValueError: strokes are given, but not one sequence for each box.
+            ValueError: strokes or current masks are given, but not one for each box; or a
+                current mask is of another size than the image.
         """
         _check_image(image)
         height, width = image.shape[:2]
         checked = check_boxes(boxes, height, width)
-        marks: Sequence[Sequence[Stroke]] = [()] * len(checked) if strokes is None else strokes
-        if len(marks) != len(checked):
-            raise ValueError(f"strokes must be one a box: {len(marks)} for {len(checked)} boxes")
         crops = [Crop.around(box, self.checkpoint.crop.margin) for box in checked]
-        logits, seconds = self._answer(image, crops, marks)
-        rects = [
-            _reach(crop, strokes, height, width) for crop, strokes in zip(crops, marks, strict=True)
-        ]
+        hints = _hints(crops, strokes, current, (height, width))
+        logits, seconds = self._answer(image, hints)
+        rects = [hint.reach(height, width) for hint in hints]
         return Prediction(
             height,
             width,
@@ -174,20 +225,19 @@ class Predictor:
             seconds=seconds,
             image=image,
             refine=self.refine,
+            hints=hints,
         )
 
-    def _answer(
-        self, image: Image, crops: Sequence[Crop], marks: Sequence[Sequence[Stroke]]
-    ) -> tuple[Tensor, Mapping[str, float]]:
+    def _answer(self, image: Image, hints: Sequence[Hint]) -> tuple[Tensor, Mapping[str, float]]:
         """(N, s, s) logits and the seconds they took, a batch at a time to keep memory flat."""
         side = self.checkpoint.crop.size // 2
         logits, seconds = [torch.zeros(0, side, side)], {"crop": 0.0, "model": 0.0}
-        for start in range(0, len(crops), BATCH):
-            part = slice(start, start + BATCH)
+        for start in range(0, len(hints), BATCH):
+            part = hints[start : start + BATCH]
             begin = time.perf_counter()
-            images = self._cut(image, crops[part])
+            images = self._cut(image, [hint.crop for hint in part])
             cut = time.perf_counter()
-            logits.append(self._label(crops[part], images, marks[part]))
+            logits.append(self._label(part, images))
             seconds["crop"] += cut - begin
             seconds["model"] += time.perf_counter() - cut
         return torch.cat(logits), seconds
@@ -199,20 +249,36 @@ class Predictor:
         return present(torch.stack(pixels), torch.stack(valid), config)
 
     @torch.inference_mode()
-    def _label(
-        self, crops: Sequence[Crop], images: Tensor, marks: Sequence[Sequence[Stroke]]
-    ) -> Tensor:
-        """(B, s, s) logits. Boxes with strokes go twice: their first answer is a prompt."""
+    def _label(self, hints: Sequence[Hint], images: Tensor) -> Tensor:
+        """(B, s, s) logits. Boxes with strokes go a second time: what they correct is a prompt."""
         size = self.checkpoint.crop.size
-        planes = torch.stack([prompt_planes(crop, size) for crop in crops])
-        areas = torch.tensor([box_area(crop.box) for crop in crops])
-        logits = self._run(images, planes, areas)
+        areas = torch.tensor([box_area(hint.crop.box) for hint in hints])
         prompted = self.checkpoint.model.config.prompted
-        marked = [index for index, strokes in enumerate(marks) if strokes and prompted]
+        marked = [i for i, hint in enumerate(hints) if hint.strokes and prompted]
+        fresh = [i for i, hint in enumerate(hints) if i not in marked or hint.current is None]
+        logits = torch.stack([hint.previous(size // 2) for hint in hints])
+        if fresh:
+            planes = torch.stack([prompt_planes(hints[i].crop, size) for i in fresh])
+            logits[fresh] = self._run(images[fresh], planes, areas[fresh])
         if marked:
-            again = [prompt_planes(crops[i], size, marks[i], logits[i]) for i in marked]
+            again = [
+                prompt_planes(hints[i].crop, size, hints[i].strokes, logits[i]) for i in marked
+            ]
             logits[marked] = self._run(images[marked], torch.stack(again), areas[marked])
+        if not prompted:
+            self._spread(hints, images, logits)
         return logits
+
+    def _spread(self, hints: Sequence[Hint], images: Tensor, logits: Tensor) -> None:
+        """Let the strokes on each box correct (B, s, s) logits of a network that reads none."""
+        side, threshold = logits.shape[-1], torch.tensor(self.checkpoint.threshold).logit()
+        for index, hint in enumerate(hints):
+            if not hint.strokes:
+                continue
+            planes = prompt_planes(hint.crop, images.shape[-1], hint.strokes)[2:]
+            odds = logits[index] - threshold if hint.current is None else hint.previous(side)
+            probs = spread(images[index], odds.sigmoid(), planes)
+            logits[index] = torch.logit(probs, SURE) + threshold
 
     def _run(self, *inputs: Tensor) -> Tensor:
         """Crops, planes and box areas -> (B, s, s) fine logits, back on the CPU."""
@@ -243,13 +309,19 @@ def _check_image(image: object) -> None:
         raise BadImage(f"an image must be an (H, W, 3) uint8 array, got shape {image.shape}")
 
 
-def _reach(crop: Crop, strokes: Sequence[Stroke], height: int, width: int) -> Rect:
-    """The pixels a mask may cover: the box, grown to hold adding strokes within the window."""
-    x0, y0, x1, y1 = crop.box
-    for stroke in strokes:
-        if stroke.adds:
-            xs, ys = zip(*stroke.points, strict=True)
-            x0, x1 = min(x0, min(xs) - stroke.radius), max(x1, max(xs) + stroke.radius)
-            y0, y1 = min(y0, min(ys) - stroke.radius), max(y1, max(ys) + stroke.radius)
-    wx0, wy0, wx1, wy1 = crop.window
-    return box_to_rect((max(x0, wx0), max(y0, wy0), min(x1, wx1), min(y1, wy1)), height, width)
+def _hints(
+    crops: Sequence[Crop],
+    strokes: Sequence[Sequence[Stroke]] | None,
+    current: Sequence[RLE | None] | None,
+    size: tuple[int, int],
+) -> list[Hint]:
+    """What is known of each box, checked."""
+    marks: Sequence[Sequence[Stroke]] = [()] * len(crops) if strokes is None else strokes
+    masks: Sequence[RLE | None] = [None] * len(crops) if current is None else current
+    for name, given in (("strokes", marks), ("current masks", masks)):
+        if len(given) != len(crops):
+            raise ValueError(f"{name} must be one a box: {len(given)} for {len(crops)} boxes")
+    for mask in masks:
+        if mask is not None and (mask.height, mask.width) != size:
+            raise ValueError(f"a current mask must be of the image's size, {size}")
+    return [Hint(*parts) for parts in zip(crops, marks, masks, strict=True)]

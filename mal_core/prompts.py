@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from mal_core.geometry import Crop
+from mal_core.geometry import Box, Crop
 
 PLANES = 4
 Point = tuple[float, float]
 Places = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,13 @@ class Stroke:
         numbers = [self.radius, *(v for point in self.points for v in point)]
         if not self.points or not all(map(math.isfinite, numbers)) or self.radius <= 0:
             raise ValueError("a stroke needs points and a radius above zero, all finite")
+
+    @property
+    def box(self) -> Box:
+        """What it covers, at most; may leave the image."""
+        xs, ys = zip(*self.points, strict=True)
+        r = self.radius
+        return min(xs) - r, min(ys) - r, max(xs) + r, max(ys) + r
 
 
 def prompt_planes(
@@ -60,9 +68,25 @@ def prompt_planes(
         answer = 2 * previous.sigmoid() - 1
         planes[1] = F.interpolate(answer[None, None], (size, size), mode="bilinear")[0, 0]
     for stroke in strokes:
-        plane = planes[2] if stroke.adds else planes[3]
-        plane[_draw_stroke(crop, size, stroke)] = 1
+        hit = _draw_stroke(crop, size, stroke)
+        planes[2][hit] = float(stroke.adds)  # the later stroke counts
+        planes[3][hit] = float(not stroke.adds)
     return planes
+
+
+def paint(mask: Mask, origin: tuple[int, int], strokes: Sequence[Stroke]) -> None:
+    """Do to a mask what a brush does: the last stroke over a pixel decides.
+
+    Args:
+        mask: (h, w) bool, part of an image's mask; changed in place.
+        origin: (x0, y0) of its first pixel in the image.
+        strokes: in the order they were made, in image pixels.
+    """
+    height, width = mask.shape
+    xs, ys = (first + 0.5 + np.arange(count, dtype=np.float64)
+              for first, count in zip(origin, (width, height), strict=True))  # fmt: skip
+    for stroke in strokes:
+        mask[_under(xs, ys, stroke)] = stroke.adds
 
 
 def _draw_box(crop: Crop, size: int) -> Tensor:
@@ -77,8 +101,12 @@ def _draw_stroke(crop: Crop, size: int, stroke: Stroke) -> Tensor:
     """(S, S) bool: crop pixels whose centre, in the image, is within radius of the stroke."""
     x0, y0, x1, y1 = crop.window
     step = (np.arange(size) + 0.5) / size
-    xs, ys = x0 + (x1 - x0) * step, y0 + (y1 - y0) * step
-    hit = np.zeros((size, size), np.bool_)
+    return torch.from_numpy(_under(x0 + (x1 - x0) * step, y0 + (y1 - y0) * step, stroke))
+
+
+def _under(xs: Places, ys: Places, stroke: Stroke) -> Mask:
+    """(len(ys), len(xs)) bool: which places of a sorted grid are within radius of the stroke."""
+    hit = np.zeros((len(ys), len(xs)), np.bool_)
     starts = stroke.points[:-1] or stroke.points
     ends = stroke.points[1:] or stroke.points
     for start, end in zip(starts, ends, strict=True):
@@ -86,7 +114,7 @@ def _draw_stroke(crop: Crop, size: int, stroke: Stroke) -> Tensor:
         rows = _near(ys, start[1], end[1], stroke.radius)
         gap = _squared_gap(xs[None, columns], ys[rows, None], start, end)
         hit[rows, columns] |= gap <= stroke.radius**2
-    return torch.from_numpy(hit)
+    return hit
 
 
 def _near(places: Places, start: float, end: float, radius: float) -> slice:

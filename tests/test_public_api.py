@@ -15,7 +15,7 @@ def names(thing: object) -> set[str]:
 def test_the_predictor_is_called_as_documented() -> None:
     assert list(inspect.signature(Predictor.load).parameters) == ["path", "device", "refine"]
     predict = inspect.signature(Predictor.predict).parameters
-    assert list(predict) == ["self", "image", "boxes", "strokes"]
+    assert list(predict) == ["self", "image", "boxes", "strokes", "current"]
     assert predict["strokes"].default is None
     assert {"masks", "scores", "rle", "flagged"} <= names(Prediction)
 
