@@ -142,6 +142,25 @@ def test_evaluate_can_be_short(data: list[str], weights: str, capsys: Capture) -
     assert (table["n"], table["jittered_iou"], table["large"]) == ("2", "-", "-")
 
 
+def test_simulate_says_what_strokes_are_worth(
+    data: list[str], weights: str, capsys: Capture
+) -> None:
+    command = ("simulate", data[0], data[2], "--weights", weights, "--strokes", 1)
+    assert run(*command, "--json") == run(*command, "--json") == 0
+    facts, again = printed(capsys)
+    assert facts == again
+    assert (facts["n"], facts["target"], facts["seed"]) == (4, 0.9, 0)
+    plain, smart = facts["plain"], facts["smart"]
+    assert set(plain) == set(smart) == {"iou", "strokes", "reached"}
+    assert plain["iou"][0] == smart["iou"][0] < plain["iou"][1]
+    assert len(plain["iou"]) == len(smart["iou"]) == 2
+    assert run(*command, "--instances", 1, "--target", 0) == 0
+    text = capsys.readouterr().out
+    assert "1 instances, target 0.0, seed 0" in text
+    assert "IoU@1  strokes  reached" in text
+    assert text.count("   0.00     1.00") == 2
+
+
 def test_train_streams_its_events_and_writes_the_weights(
     data: list[str], weights: str, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -224,6 +243,7 @@ def test_the_bundled_calibration_is_for_the_bundled_weights() -> None:
         pytest.param("evaluate {photo} {images}", "not JSON", id="data-of-another-kind"),
         pytest.param("evaluate {train} {none}", "cannot read", id="no-images"),
         pytest.param("evaluate {boxes} {images}", "no instance with a mask", id="no-masks"),
+        pytest.param("simulate {boxes} {images}", "no instance with a mask", id="simulate-none"),
         pytest.param("label {none} {images} --out {none}/a", "none", id="label-no-data"),
         pytest.param("label {train} {images} --out {none}/a", "none", id="label-no-folder"),
         pytest.param("label {bare} {none} --out {none}.json", "none of 1 boxes", id="label-none"),

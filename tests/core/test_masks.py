@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from mal_core.errors import BadMask
-from mal_core.masks import RLE, Mask, decode, decode_crop, encode, iou, polygons_to_rle
+from mal_core.masks import RLE, Mask, decode, decode_crop, decode_rect, encode, iou, polygons_to_rle
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -282,3 +282,14 @@ def test_runs_whose_sum_would_wrap_around_are_refused() -> None:
     # Each number is the difference from the one two before: 30 bits a step pass 2**63 in time.
     with pytest.raises(BadMask, match="must sum to"):
         RLE.from_coco({"size": [16384, 16384], "counts": "ooooo?" * 400_000})
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_rectangle_of_a_mask_is_that_part_of_it(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    mask = np.zeros((17, 23), np.bool_)
+    mask[4:12, 6:15] = random.random((8, 9)) < 0.5
+    rle = encode(mask, height=17, width=23)
+    for _ in range(20):
+        (x0, x1), (y0, y1) = (np.sort(random.choice(n + 1, 2, False)).tolist() for n in (23, 17))
+        assert np.array_equal(decode_rect(rle, (x0, y0, x1, y1)), mask[y0:y1, x0:x1])

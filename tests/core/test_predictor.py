@@ -187,11 +187,11 @@ def test_threads_share_a_predictor(predictor: Predictor, scene: Image) -> None:
         pytest.param(Stroke([(180.0, 100.0)], 5, adds=True), (50, 50, 185, 190), id="right"),
         pytest.param(Stroke([(100.0, 45.0)], 2, adds=True), (50, 43, 170, 190), id="above"),
         pytest.param(Stroke([(110.0, 120.0)], 9, adds=True), (50, 50, 170, 190), id="inside"),
-        pytest.param(Stroke([(310.0, 230.0)], 5, adds=True), (50, 50, 194, 218), id="far"),
+        pytest.param(Stroke([(310.0, 230.0)], 5, adds=True), (50, 50, 315, 235), id="far"),
         pytest.param(Stroke([(180.0, 100.0)], 5, adds=False), (50, 50, 170, 190), id="erasing"),
     ],
 )
-def test_an_adding_stroke_lets_the_mask_grow_within_the_window(
+def test_an_adding_stroke_lets_the_mask_grow(
     small: Predictor, scene: Image, stroke: Stroke, rect: Rect
 ) -> None:
     assert small.predict(scene, [RED], [[stroke]]).rects == [rect]
