@@ -121,6 +121,6 @@ def _finetune(
 def _caches(material: Material, config: FinetuneConfig, folder: Path, key: str) -> Caches:
     """Room for the features of all crops, or what an earlier sitting left of them."""
     n_views = (material.n_masks + material.n_boxes) * config.views
-    n_elsewhere = config.distil_crops if material.photos else 0
+    n_elsewhere = config.distil_crops if material.photos and config.distil_batch else 0
     counts = {"train": n_views, "held_out": material.n_held_out, "elsewhere": n_elsewhere}
     return Caches(**{name: FeatureCache(folder / name, n, key) for name, n in counts.items()})

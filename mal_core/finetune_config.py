@@ -9,7 +9,7 @@ from mal_core.config import option, require
 class FinetuneConfig:
     """A fine-tune on cached features of the decoder and the last blocks; on a GPU of all blocks."""
 
-    epochs: int = option(5, "passes over the crops at most")
+    epochs: int = option(4, "passes over the crops at most")
     patience: int = option(2, "epochs without gain on the held-out images that end it; 0: none do")
     batch_size: int = option(8, "crops a step")
     views: int = option(2, "cached crops an instance: half of them mirrored")
@@ -17,7 +17,7 @@ class FinetuneConfig:
     gpu_blocks: int = option(48, "last transformer blocks that learn on a GPU")
     decoder_rate: float = option(1e-4, "peak learning rate of the decoder")
     encoder_rate: float = option(5e-5, "peak learning rate of the tuned blocks")
-    pull: float = option(1.0, "pull of the weights to the parent's, in place of weight decay")
+    pull: float = option(30.0, "pull of the weights to the parent's, in place of weight decay")
     distil_weight: float = option(1.0, "of staying with the parent on other photos")
     distil_crops: int = option(32, "cached crops of those photos")
     distil_batch: int = option(1, "of them in each step")

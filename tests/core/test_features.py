@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Dataset
 from mal_core.dataset import Example, exact_examples, stack
+from mal_core.encoder import Skips
 from mal_core.errors import TrainingError
 from mal_core.features import FeatureCache
 from mal_core.memory import Portions
@@ -138,3 +140,23 @@ def test_a_full_disk_is_an_error_and_takes_no_room(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_short_memory_makes_the_same_features(
+    tiny: Checkpoint, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caches = [FeatureCache(tmp_path / name, len(examples)) for name in ("plain", "scarce")]
+    fill(caches[0], tiny, examples, 1)
+    real, portions = tiny.model.encoder.embed, Portions(4)
+
+    def short(crops: Tensor, planes: Tensor) -> tuple[Tensor, Skips]:
+        if len(crops) > 1:
+            raise MemoryError
+        return real(crops, planes)
+
+    monkeypatch.setattr(tiny.model.encoder, "embed", short)
+    assert list(caches[1].fill(tiny.model, examples, 1, portions)) == [4, 5, 6]
+    assert portions.size == 1
+    plain, scarce = (cache.batch(torch.arange(6), CPU) for cache in caches)
+    assert torch.allclose(plain.tokens, scarce.tokens, atol=1e-2)
+    assert torch.equal(plain.target, scarce.target)
