@@ -32,6 +32,8 @@ export interface CommandPorts {
   readonly say: (text: string) => void;
   readonly saySelected: () => void;
   readonly help: () => void;
+  readonly compare: () => void;
+  readonly giveUpBox: () => boolean;
 }
 
 const ZOOM_STEP = 1.25;
@@ -124,6 +126,9 @@ export class Commands {
       },
       "image.previous": () => {
         if (!ports.stepImage(-1)) ports.say("This is the first image.");
+      },
+      conflict: () => {
+        ports.compare();
       },
       help: () => {
         ports.help();
@@ -223,6 +228,7 @@ export class Commands {
       editor.setDraft(null);
       say("Box left.");
     } else if (editor.selected) this.review("rejected");
+    else if (this.ports.giveUpBox()) say("Box left.");
   }
 
   private review(state: "accepted" | "rejected"): void {

@@ -7,7 +7,7 @@
 
 import { clamp } from "./boxes";
 import { Choice, type Draft, type ImageRef } from "./choice";
-import { type Entry, History, type Step } from "./history";
+import { type Entry, fits, History, type Past, type Step } from "./history";
 import { cropOf, type Instance, sameMask, snapshotOf, withCrop } from "./instance";
 import { capsuleReach, type Crop, grow, stampCapsule, trim } from "./raster";
 import { encode } from "./rle";
@@ -214,6 +214,27 @@ export class Editor extends Choice {
     if (step.length === 1 && step[0].after && !REVIEWS.includes(reason)) {
       if (!this.isChosen(step[0].id)) this.select(step[0].id);
     }
+    return true;
+  }
+
+  /** What can be undone and redone on an image, to be kept for the next page load. */
+  past(imageId: number): Past {
+    return this.history.past(imageId);
+  }
+
+  takeChangedPasts(): readonly number[] {
+    return this.history.takeChanged();
+  }
+
+  /** Take over what could be undone before a reload; false when others moved on since. */
+  recall(past: Past): boolean {
+    const now = (id: number): Snapshot | null => {
+      const item = this.find(id);
+      return item && snapshotOf(item);
+    };
+    if (!this.image || this.undoable + this.redoable > 0 || !fits(past, now)) return false;
+    this.history.recall(this.image.id, past);
+    this.show();
     return true;
   }
 

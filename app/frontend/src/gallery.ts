@@ -5,6 +5,7 @@
  * pixels never meet another's masks however slow the network is.
  */
 
+import type { Past } from "./history";
 import { Images, type Loaded } from "./images";
 import type { Transport } from "./transport";
 import type { Category, Counts, ImageInfo, Project, State } from "./types";
@@ -13,9 +14,13 @@ export interface GalleryPorts {
   /** The present image goes away. */
   onLeave(): void;
   onProject(project: Project): void;
+  /** Get ready for a project before its first image is shown. */
+  prepare(project: Project): Promise<void>;
+  /** What could be undone on an image when an earlier page left it. */
+  recall(imageId: number): Promise<Past | null>;
   /** The image to be shown is known, its pixels are not here yet. */
   onChosen(): void;
-  onLoaded(loaded: Loaded): void;
+  onLoaded(loaded: Loaded, past: Past | null): void;
   onEmpty(): void;
   onFailed(error: unknown): void;
   /** The open project was read again, and the open image is still the same. */
@@ -57,6 +62,8 @@ export class Gallery {
       const project = await this.transport.project(projectId);
       if (!isCurrent()) return;
       this.adopt(project);
+      await this.ports.prepare(project);
+      if (!isCurrent()) return;
       const first = project.images.find(({ id }) => id === imageId) ?? project.images.at(0);
       if (first) await this.choose(first, isCurrent);
       else this.ports.onEmpty();
@@ -163,12 +170,13 @@ export class Gallery {
   private async choose(info: ImageInfo, isCurrent: () => boolean): Promise<void> {
     this.info = info;
     this.ports.onChosen();
-    const loaded = await this.images.load(info);
+    const { images, ports } = this;
+    const [loaded, past] = await Promise.all([images.load(info), ports.recall(info.id)]);
     if (!isCurrent()) return;
-    this.ports.onLoaded(loaded);
-    const images = this.project?.images ?? [];
-    const next = images.at(images.findIndex(({ id }) => id === info.id) + 1);
-    if (next) this.images.prefetch(next);
+    ports.onLoaded(loaded, past);
+    const all = this.project?.images ?? [];
+    const next = all.at(all.findIndex(({ id }) => id === info.id) + 1);
+    if (next) images.prefetch(next);
   }
 
   /** An image of the project; asks the server again when it is not known yet. */

@@ -38,6 +38,7 @@ export type Action =
   | "menu.view"
   | "image.next"
   | "image.previous"
+  | "conflict"
   | "help";
 
 /** What is switched on and off in the look of image and masks. */
@@ -129,6 +130,7 @@ export const KEY_ROWS: readonly KeyRow[] = [
   row("View", "look.cross", "Cross-hair", "Shift+C"),
   row("View", "look.map", "Map while zoomed in", "Shift+M"),
   row("View", "look.grid", "Pixel grid", "#"),
+  row("Masks", "conflict", "Compare with who saved first", "!"),
   row("View", "view.fit", "Fit the image", "F"),
   row("View", "view.in", "Zoom in", "+", "="),
   row("View", "view.out", "Zoom out", "-"),

@@ -3,6 +3,7 @@
 import { Studio as Canvas, type MountOptions } from "./studio";
 import menus from "./menus.css?inline";
 import type { CanvasState } from "./state";
+import safety from "./safety.css?inline";
 import css from "./styles.css?inline";
 
 /** What the host page may do with a mounted canvas. */
@@ -37,7 +38,7 @@ export function mount(root: HTMLElement, options: MountOptions): Studio {
   if (!document.getElementById(STYLE_ID)) {
     const style = document.createElement("style");
     style.id = STYLE_ID;
-    style.textContent = css + menus;
+    style.textContent = css + menus + safety;
     document.head.append(style);
   }
   const studio = new Canvas(root, options);

@@ -7,7 +7,10 @@
 
 import type { SaveQueue } from "./saves";
 import { ApiError, isAbort, NetworkError, type Proposal } from "./transport";
-import type { Annotation, Box, ProposeRequest } from "./types";
+import type { Annotation, Box, CreateRequest, ProposeRequest } from "./types";
+
+/** A mask that exists already and is to become an instance as it is. */
+export type Ready = Pick<CreateRequest, "state" | "rle" | "reason" | "from_id">;
 
 /** A box whose mask is on its way. */
 export interface Placeholder {
@@ -16,16 +19,21 @@ export interface Placeholder {
   readonly instance_id: number | null;
   readonly category_id: number;
   readonly box: Box;
+  readonly version?: number; // the instance's, where an earlier page asked
+  readonly ready?: Ready;
 }
 
 export interface ProposalPorts {
   send(request: ProposeRequest, signal: AbortSignal): Promise<Proposal>;
+  create(request: CreateRequest, signal: AbortSignal): Promise<Proposal>;
   wait(seconds: number): Promise<void>;
   now(): number;
   onAnswer(annotation: Annotation, timing: Timing, from: Placeholder): void;
   onConflict(current: Annotation): void;
   onFailed(error: unknown): void;
   onProgress(): void;
+  /** The request under this key is to be kept over a crash; null when it is answered. */
+  keep(key: string, placeholder: Placeholder | null): void;
 }
 
 /** How long a mask took, in milliseconds from the request; `server` is its own account. */
@@ -34,19 +42,22 @@ export interface Timing {
   readonly server: string;
 }
 
-interface Running extends Placeholder {
+interface Running extends Omit<Placeholder, "version"> {
+  version?: number;
   readonly abort: AbortController;
   wasSent: boolean;
+  losses: number; // failures of the network in a row
 }
 
 const BUSY_RETRIES = 3;
 const BUSY_WAIT = 1; // seconds, where the server does not say
-const LOST_RETRIES = 3;
 const LOST_WAIT = 0.5; // seconds; doubles with each failure
+const LONGEST_WAIT = 15;
 
 export class Proposals {
   made = 0;
   private readonly running = new Map<string, Running>();
+  private hasStopped = false;
 
   constructor(
     private readonly ports: ProposalPorts,
@@ -61,6 +72,11 @@ export class Proposals {
     return this.running.size;
   }
 
+  /** The requests that the network keeps from being answered. */
+  get lost(): readonly Placeholder[] {
+    return [...this.running.values()].filter(({ losses }) => losses > 0);
+  }
+
   isRunning(instanceId: number): boolean {
     return [...this.running.values()].some((one) => one.instance_id === instanceId);
   }
@@ -68,8 +84,10 @@ export class Proposals {
   /** Ask for a mask; with an instance_id, in place of that instance's present one. */
   async propose(placeholder: Placeholder): Promise<void> {
     if (placeholder.instance_id !== null) this.giveUp(placeholder.instance_id);
-    const running = { ...placeholder, abort: new AbortController(), wasSent: false };
+    const abort = new AbortController();
+    const running: Running = { ...placeholder, abort, wasSent: false, losses: 0 };
     this.running.set(running.key, running);
+    this.keep(running);
     this.ports.onProgress();
     try {
       await this.ask(running);
@@ -77,6 +95,7 @@ export class Proposals {
       if (!isAbort(error)) this.ports.onFailed(error);
     } finally {
       this.running.delete(running.key);
+      if (!this.hasStopped) this.ports.keep(running.key, null);
       this.ports.onProgress();
     }
   }
@@ -92,13 +111,23 @@ export class Proposals {
     }
   }
 
+  /** Give the newest request for a new instance up, as a person asks; false when there is none. */
+  giveUpNewest(imageId: number): boolean {
+    const asked = this.placeholders(imageId).filter((one) => one.instance_id === null);
+    const newest = this.running.get(asked.at(-1)?.key ?? "");
+    newest?.abort.abort();
+    return newest !== undefined;
+  }
+
+  /** End all requests; what was kept of them stays for the next page. */
   stop(): void {
+    this.hasStopped = true;
     for (const running of this.running.values()) running.abort.abort();
     this.running.clear();
   }
 
   private async ask(running: Running): Promise<void> {
-    if (running.instance_id !== null) await this.saves.settled(running.instance_id);
+    await this.settled(running);
     const start = this.ports.now();
     const answer = await this.send(running);
     if (answer === null || running.abort.signal.aborted) return;
@@ -107,6 +136,13 @@ export class Proposals {
     this.running.delete(running.key);
     const timing = { request_ms: this.ports.now() - start, server: answer.timing };
     this.ports.onAnswer(answer.annotation, timing, running);
+  }
+
+  /** Wait until the instance's saves are through; one that had some is at another version then. */
+  private async settled(running: Running): Promise<void> {
+    if (running.instance_id === null || !this.saves.waiting(running.instance_id)) return;
+    await this.saves.settled(running.instance_id);
+    delete running.version;
   }
 
   /**
@@ -118,36 +154,57 @@ export class Proposals {
     for (let attempt = 0; ; attempt++) {
       running.abort.signal.throwIfAborted();
       running.wasSent = true;
+      this.keep(running);
       try {
-        return await this.ports.send(this.request(running), running.abort.signal);
+        return await this.sendOnce(running);
       } catch (error) {
         const current = error instanceof ApiError && error.status === 409 ? error.current : null;
-        if (current && !this.catchUp(current)) return null;
+        if (current && !this.catchUp(running, current)) return null;
         if (!current) await this.pause(running, error, attempt);
       }
     }
   }
 
+  private sendOnce(running: Running): Promise<Proposal> {
+    const { signal } = running.abort;
+    const { key, image_id, category_id, box, ready } = running;
+    if (!ready) return this.ports.send(this.request(running), signal);
+    return this.ports.create({ request_id: key, image_id, category_id, box, ...ready }, signal);
+  }
+
   /** Wait before the next attempt; throws the error when there is to be none. */
-  private async pause({ instance_id }: Running, error: unknown, attempt: number): Promise<void> {
+  private async pause(running: Running, error: unknown, attempt: number): Promise<void> {
     if (error instanceof ApiError && error.status === 429 && attempt < BUSY_RETRIES) {
       await this.ports.wait(error.retryAfter ?? BUSY_WAIT);
-    } else if (error instanceof NetworkError && attempt < LOST_RETRIES) {
-      if (instance_id !== null) this.saves.doubt(instance_id);
-      await this.ports.wait(LOST_WAIT * 2 ** attempt);
+    } else if (error instanceof NetworkError) {
+      if (running.instance_id !== null) this.saves.doubt(running.instance_id);
+      const seconds = Math.min(LOST_WAIT * 2 ** running.losses, LONGEST_WAIT);
+      running.losses += 1;
+      this.ports.onProgress();
+      await this.ports.wait(seconds);
     } else throw error;
   }
 
+  private keep(running: Running): void {
+    const { key, image_id, instance_id, category_id, box, ready } = running;
+    const { version } = this.request(running);
+    const known = { key, image_id, instance_id, category_id, box, ...(ready && { ready }) };
+    this.ports.keep(key, version === null ? known : { ...known, version });
+  }
+
   /** After a 409: true when our own aborted request was what came first, so that we go on. */
-  private catchUp(current: Annotation): boolean {
+  private catchUp(running: Running, current: Annotation): boolean {
+    delete running.version;
     this.saves.learn(current.id, current.version);
     if (this.saves.isOwnProposal(current)) return true;
     this.ports.onConflict(current);
     return false;
   }
 
-  private request({ key, image_id, instance_id, category_id, box }: Running): ProposeRequest {
-    const version = instance_id === null ? null : this.saves.version(instance_id);
+  private request(running: Running): ProposeRequest {
+    const { key, image_id, instance_id, category_id, box } = running;
+    const now = instance_id === null ? null : this.saves.version(instance_id);
+    const version = running.version ?? now;
     return { image_id, box, category_id, request_id: key, instance_id, version };
   }
 }

@@ -4,7 +4,8 @@
  * Each instance has a lane of its own, and a lane sends one save at a time with the version of
  * the last acknowledgement; saves that wait behind it are merged into the newest. A lane that
  * meets a broken network or a busy server waits and tries again; one whose save the server
- * refuses keeps it until the person tries again or changes the instance.
+ * refuses keeps it until the person tries again or changes the instance. What is not acknowledged
+ * is handed over to be kept, so that it can be restored after a crash.
  */
 
 import type { Annotation, Change } from "./types";
@@ -15,6 +16,14 @@ export type Failure =
   | { readonly kind: "conflict"; readonly current: Annotation | null; readonly kept: number | null }
   | { readonly kind: "refused" };
 
+/** What a lane holds that is not acknowledged, and all that is needed to go on with it. */
+export interface Unsent {
+  readonly change: Change;
+  readonly version: number; // it builds on this one
+  readonly unanswered: readonly Change[];
+  readonly isDoubtful: boolean;
+}
+
 export interface SavePorts {
   /** Send one change for the instance at a version; rejects with anything `classify` knows. */
   send(change: Change, version: number): Promise<Annotation>;
@@ -24,16 +33,20 @@ export interface SavePorts {
   onConflict(change: Change, current: Annotation | null, kept: number | null): void;
   onRefused(change: Change, error: unknown): void;
   onProgress(): void;
+  /** The unsent work of an instance is another now; null when all is acknowledged. */
+  keep(id: number, unsent: Unsent | null): void;
 }
 
 interface Lane {
+  readonly id: number;
   version: number;
   sending: Change | null;
   next: Change | null;
   retries: number; // failures in a row
   isRefused: boolean;
-  unanswered: Change | null; // sent, but the answer got lost: the server may have counted it
+  unanswered: readonly Change[]; // their answers got lost: the server may have counted one
   isDoubtful: boolean; // a proposal of ours was given up; the server may have counted it
+  kept: Unsent | null; // as it was handed over last
   waiters: (() => void)[];
 }
 
@@ -55,10 +68,14 @@ export class SaveQueue {
     lane.version = Math.max(lane.version, version);
   }
 
-  /** The person sees this version now, perhaps an old one: what they do next builds on it. */
+  /**
+   * The person sees this version now, perhaps an old one: what they do next builds on it.
+   *
+   * What waits already builds on the version it was made from: what others saved since is met as
+   * a conflict, never overwritten.
+   */
   show(id: number, version: number): void {
-    if (this.waiting(id)) this.learn(id, version);
-    else this.lane(id).version = version;
+    if (!this.waiting(id)) this.lane(id).version = version;
   }
 
   /** A proposal of ours took the place of what was: it settles the doubt, and a refused save. */
@@ -69,7 +86,7 @@ export class SaveQueue {
     if (!lane.isRefused) return;
     lane.isRefused = false;
     lane.next = null;
-    this.progress();
+    this.progress(lane);
   }
 
   version(id: number): number {
@@ -95,6 +112,16 @@ export class SaveQueue {
     this.start(lane);
   }
 
+  /** Go on with what was unsent when its page ended; after what this page has to send itself. */
+  async restore(unsent: Unsent): Promise<void> {
+    const { id } = unsent.change;
+    await this.settled(id);
+    const lane = this.lane(id);
+    const { version, unanswered, isDoubtful } = unsent;
+    Object.assign(lane, { version, unanswered, isDoubtful, next: unsent.change });
+    this.start(lane);
+  }
+
   /** The newest change of an instance that is not acknowledged yet. */
   waiting(id: number): Change | null {
     const lane = this.lanes.get(id);
@@ -112,6 +139,11 @@ export class SaveQueue {
   drained(): Promise<void> {
     if (this.pending === 0) return Promise.resolve();
     return new Promise((resolve) => this.drainers.push(resolve));
+  }
+
+  /** The newest unacknowledged change of each instance that has one. */
+  get unsent(): readonly Change[] {
+    return [...this.lanes.keys()].flatMap((id) => this.waiting(id) ?? []);
   }
 
   /** Number of changes that are not acknowledged. */
@@ -137,7 +169,7 @@ export class SaveQueue {
   private start(lane: Lane): void {
     lane.isRefused = false;
     if (!lane.sending) void this.run(lane);
-    this.progress();
+    this.progress(lane);
   }
 
   private async run(lane: Lane): Promise<void> {
@@ -145,7 +177,7 @@ export class SaveQueue {
       const change = lane.next;
       lane.sending = change;
       lane.next = null;
-      this.progress();
+      this.progress(lane);
       try {
         const annotation = await this.ports.send(change, lane.version);
         this.acknowledged(lane, change, annotation);
@@ -154,10 +186,13 @@ export class SaveQueue {
       }
     }
     for (const resolve of lane.waiters.splice(0)) resolve();
-    this.progress();
+    this.progress(lane);
   }
 
-  private progress(): void {
+  private progress(lane: Lane): void {
+    const unsent = unsentOf(lane);
+    if (!isSame(unsent, lane.kept)) this.ports.keep(lane.id, unsent);
+    lane.kept = unsent;
     if (this.pending === 0) for (const resolve of this.drainers.splice(0)) resolve();
     this.ports.onProgress();
   }
@@ -165,7 +200,7 @@ export class SaveQueue {
   private acknowledged(lane: Lane, change: Change, annotation: Annotation): void {
     lane.sending = null;
     lane.retries = 0;
-    lane.unanswered = null;
+    lane.unanswered = [];
     lane.isDoubtful = false;
     lane.version = Math.max(lane.version, annotation.version);
     this.sent += 1;
@@ -182,9 +217,9 @@ export class SaveQueue {
   private async pause(lane: Lane, change: Change, asked: number | null): Promise<void> {
     const backoff = Math.min(FIRST_WAIT * 2 ** lane.retries, LONGEST_WAIT);
     lane.retries += 1;
-    lane.unanswered = change;
+    if (!lane.unanswered.includes(change)) lane.unanswered = [...lane.unanswered, change];
     this.retried += 1;
-    this.progress();
+    this.progress(lane);
     await this.ports.wait(asked ?? backoff);
     lane.sending = null;
     lane.next ??= change;
@@ -212,8 +247,8 @@ export class SaveQueue {
   /** Whether what came first was our own: a save whose answer got lost, or a given-up proposal. */
   private isOwn(lane: Lane, current: Annotation): boolean {
     const { unanswered } = lane;
-    lane.unanswered = null;
-    return (unanswered && isResultOf(unanswered, current)) || this.isOwnProposal(current);
+    lane.unanswered = [];
+    return unanswered.some((one) => isResultOf(one, current)) || this.isOwnProposal(current);
   }
 
   private keep(lane: Lane, change: Change, error: unknown): void {
@@ -228,13 +263,15 @@ export class SaveQueue {
     let lane = this.lanes.get(id);
     if (!lane) {
       lane = {
+        id,
         version: 0,
         sending: null,
         next: null,
         retries: 0,
         isRefused: false,
-        unanswered: null,
+        unanswered: [],
         isDoubtful: false,
+        kept: null,
         waiters: [],
       };
       this.lanes.set(id, lane);
@@ -249,12 +286,32 @@ export class SaveQueue {
   }
 }
 
+/** A change that is newer than the one being sent may find that one counted. */
+function unsentOf({ next, sending, version, unanswered, isDoubtful }: Lane): Unsent | null {
+  const change = next ?? sending;
+  if (!change) return null;
+  const isBehind = next && sending && !unanswered.includes(sending);
+  return {
+    change,
+    version,
+    isDoubtful,
+    unanswered: isBehind ? [...unanswered, sending] : unanswered,
+  };
+}
+
+function isSame(a: Unsent | null, b: Unsent | null): boolean {
+  if (!a || !b) return a === b;
+  const isLike = a.change === b.change && a.version === b.version && a.isDoubtful === b.isDoubtful;
+  return isLike && a.unanswered.length === b.unanswered.length;
+}
+
 /** Whether the server already holds what a change asks for. */
 function isResultOf({ after }: Change, current: Annotation): boolean {
   if (after === null) return current.state === "deleted";
   return (
     after.state === current.state &&
     after.category_id === current.category_id &&
+    after.box.join() === current.box.join() &&
     after.rle?.counts === current.rle?.counts
   );
 }

@@ -1,5 +1,6 @@
 /** The frame of the studio: its places on the page, the canvas, and the space it may take. */
 
+import { Banner, type Waiting } from "./banner";
 import { el, setText } from "./dom";
 import type { Editor } from "./editor";
 import { CategoryFinder } from "./finder";
@@ -11,6 +12,7 @@ import { Messages, StatusLine } from "./status";
 import { Strip } from "./strip";
 import { Rail, TopBar } from "./toolbar";
 import type { Size } from "./types";
+import { VersusDialog } from "./versus";
 import type { Orders, View } from "./view";
 
 const FIELDS = "input, select, label, dialog, .mal-category, .mal-pop"; // a click there keeps the focus
@@ -30,6 +32,8 @@ export class Shell {
   readonly messages = new Messages();
   readonly help = new HelpDialog();
   readonly finder: CategoryFinder;
+  readonly versus: VersusDialog;
+  private readonly banner: Banner;
   private readonly notice = el("p", { class: "mal-empty" });
   private readonly rail: Rail;
   private readonly top: TopBar;
@@ -47,6 +51,10 @@ export class Shell {
     this.renderer = new Renderer(this.canvas, editor);
     this.status = new StatusLine(orders);
     this.finder = new CategoryFinder(orders.setCategory.bind(orders));
+    this.banner = new Banner(orders);
+    this.versus = new VersusDialog((conflict, choice) => {
+      orders.decide(conflict, choice);
+    });
     this.rail = new Rail(orders);
     this.top = new TopBar(orders);
     this.panel = new Panel(orders, this.renderer);
@@ -79,12 +87,13 @@ export class Shell {
     if (document.activeElement === document.body) this.canvas.focus({ preventScroll: true });
   }
 
-  update(view: View, saves: SaveQueue): void {
+  update(view: View, saves: SaveQueue, waiting: Waiting, isCutOff: boolean): void {
     this.rail.update(view);
     this.top.update(view);
     this.panel.update(view);
     this.strip.update(view);
     this.status.update(saves);
+    this.banner.update(view, waiting, isCutOff);
   }
 
   stop(): void {
@@ -97,7 +106,7 @@ export class Shell {
   }
 
   private build(): void {
-    this.stage.append(this.canvas, this.notice, this.messages.element);
+    this.stage.append(this.canvas, this.notice, this.messages.element, this.banner.element);
     this.root.classList.add("mal-studio");
     this.root.replaceChildren(
       this.top.element,
@@ -108,6 +117,7 @@ export class Shell {
       this.status.element,
       this.help.element,
       this.finder.element,
+      this.versus.element,
     );
     // After a click the keys are meant for the canvas again; after a key press focus stays.
     this.root.addEventListener("click", (event) => {

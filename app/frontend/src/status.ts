@@ -38,6 +38,12 @@ export function savedText({ pending, retrying, refused }: SaveQueue): string {
   return "Saving…";
 }
 
+/** What a person can do about a message. */
+export interface Remedy {
+  readonly label: string;
+  act(): void;
+}
+
 /** Messages that stay until they are dismissed; the same text is not shown twice. */
 export class Messages {
   readonly element = el("div", { class: "mal-messages" });
@@ -47,17 +53,27 @@ export class Messages {
     return [...this.boxes.keys()];
   }
 
-  add(text: string, kind: "error" | "notice" = "error"): void {
+  add(text: string, kind: "error" | "notice" = "error", remedy?: Remedy): void {
     if (this.boxes.has(text)) return;
     const close = el("button", { type: "button", class: "mal-close", "aria-label": "Dismiss" });
     close.append(icon("cross"));
     const message = el("div", { class: "mal-message", role: "alert", "data-kind": kind });
-    message.append(el("span", {}, text), close);
+    message.append(el("span", {}, text), ...this.remedyOf(text, remedy), close);
     close.addEventListener("click", () => {
       this.remove(text);
     });
     this.boxes.set(text, message);
     this.element.append(message);
+  }
+
+  private remedyOf(text: string, remedy?: Remedy): HTMLElement[] {
+    if (!remedy) return [];
+    const button = el("button", { type: "button", class: "mal-button" }, remedy.label);
+    button.addEventListener("click", () => {
+      this.remove(text);
+      remedy.act();
+    });
+    return [button];
   }
 
   remove(text: string): void {

@@ -4,15 +4,19 @@ import { Appearance } from "./appearance";
 import type { EditorEvent } from "./choice";
 import { Commands, type CommandPorts } from "./commands";
 import { Creations } from "./creations";
+import type { Conflict } from "./conflicts";
 import { Editor } from "./editor";
 import { Gallery } from "./gallery";
+import type { Past } from "./history";
 import type { Loaded } from "./images";
 import { Input } from "./input";
 import type { Action } from "./keys";
 import type { Look } from "./look";
+import { Lifeline } from "./lifeline";
 import { spoken } from "./panel";
 import type { Placing } from "./placings";
 import type { Placeholder, Timing } from "./proposals";
+import { Races } from "./races";
 import type { Renderer } from "./renderer";
 import { Shell } from "./shell";
 import { type CanvasState, stateOf } from "./state";
@@ -20,6 +24,7 @@ import { Sync } from "./sync";
 import { Trail } from "./trail";
 import { textOf, Transport } from "./transport";
 import type { Annotation, Box, Counts, ImageInfo, Project } from "./types";
+import type { Choice } from "./versus";
 import { nextImage, type Orders, type View } from "./view";
 import { fit, resized, type Viewport } from "./viewport";
 
@@ -43,12 +48,19 @@ export class Studio implements View, Orders {
   readonly sync: Sync;
   readonly shell: Shell;
   private readonly transport: Transport;
+  private readonly lifeline = new Lifeline({
+    ask: () => this.transport.project(this.project?.id ?? 0),
+    onChange: this.update.bind(this),
+    tell: (text) => {
+      this.shell.messages.add(text, "notice");
+    },
+  });
+  private readonly races: Races;
   private readonly gallery: Gallery;
   private readonly appearance: Appearance;
   private readonly creations: Creations;
   private readonly input: Input;
   private readonly commands: Commands;
-  private readonly unloading = new AbortController(); // ends the warning about unsaved work
   private loadFailure = ""; // its message goes away with the next try
   private isStale = false; // the parts around the canvas wait for a frame
 
@@ -56,7 +68,8 @@ export class Studio implements View, Orders {
     private readonly root: HTMLElement,
     options: MountOptions,
   ) {
-    this.transport = new Transport(options.base ?? "", options.token);
+    const { reach } = this.lifeline;
+    this.transport = new Transport(options.base ?? "", options.token, reach.note.bind(reach));
     this.gallery = this.makeGallery();
     this.sync = this.makeSync();
     this.shell = new Shell(root, this.editor, this, () => {
@@ -66,12 +79,13 @@ export class Studio implements View, Orders {
     const [say, tell] = [status.say.bind(status), messages.add.bind(messages)];
     const refresh = renderer.refresh.bind(renderer);
     this.appearance = new Appearance(this.scene, this.editor, this.transport, { refresh, tell });
+    const { wait } = this.lifeline.patience;
     const made = { saves: this.sync.saves, gallery: this.gallery };
     this.creations = new Creations(this.editor, this.transport, { ...made, wait, say, tell });
+    this.races = new Races(this, this, this.shell, this.sync.conflicts);
     const ports = this.makePorts();
     this.input = new Input(ports);
     this.commands = new Commands({ ...ports, input: this.input });
-
     this.listen();
     void this.setProject(options.projectId, options.imageId);
   }
@@ -116,7 +130,7 @@ export class Studio implements View, Orders {
     this.sync.proposals.stop();
     this.shell.stop();
     void this.drained().then(() => {
-      this.unloading.abort();
+      this.lifeline.stop();
     });
   }
 
@@ -174,6 +188,11 @@ export class Studio implements View, Orders {
 
   retry(): void {
     this.sync.saves.retryRefused();
+    this.lifeline.patience.hurry();
+  }
+
+  decide(conflict: Conflict, choice: Choice): void {
+    this.sync.decide(conflict, choice);
   }
 
   countsOf(info: ImageInfo): Counts {
@@ -189,6 +208,8 @@ export class Studio implements View, Orders {
     return new Gallery(this.transport, {
       onLeave: this.onLeave.bind(this),
       onProject: this.onProject.bind(this),
+      prepare: (project) => this.lifeline.prepare(project, this.sync),
+      recall: this.lifeline.recall.bind(this.lifeline),
       onChosen: this.update.bind(this),
       onLoaded: this.onLoaded.bind(this),
       onEmpty: () => {
@@ -226,11 +247,13 @@ export class Studio implements View, Orders {
     this.update();
   }
 
-  private onLoaded({ info, bitmap, annotations, isAhead }: Loaded): void {
+  private onLoaded({ info, bitmap, annotations, isAhead }: Loaded, past: Past | null): void {
     this.shell.showNotice("");
     this.shell.renderer.reset(bitmap);
     this.sync.open(info, annotations, isAhead);
     this.appearance.opened();
+    if (past && !this.editor.recall(past)) this.lifeline.forget(info.id);
+    this.races.onLoaded();
     this.scene.size = this.shell.size;
     this.setPort(fit(info, this.scene.size));
     this.shell.focusIfFree();
@@ -241,7 +264,7 @@ export class Studio implements View, Orders {
 
   private makeSync(): Sync {
     return new Sync(this.editor, this.transport, {
-      wait,
+      wait: this.lifeline.patience.wait,
       now: () => performance.now(),
       outdate: (imageId) => {
         this.gallery.images.outdate(imageId);
@@ -254,6 +277,9 @@ export class Studio implements View, Orders {
       },
       tell: (text, kind) => {
         this.shell.messages.add(text, kind);
+      },
+      onConflict: (conflict, text) => {
+        this.races.tell(conflict, text);
       },
       onProgress: this.update.bind(this),
     });
@@ -280,6 +306,7 @@ export class Studio implements View, Orders {
     else if (event.kind === "edit" || event.kind === "stroke") this.sync.onEdit(event);
     else {
       if (event.kind === "placing") this.appearance.arranged();
+      this.sync.keepPast();
       this.update();
     }
   }
@@ -315,6 +342,10 @@ export class Studio implements View, Orders {
       say,
       saySelected: this.saySelected.bind(this),
       help: shell.help.open.bind(shell.help),
+      compare: () => {
+        this.races.compare();
+      },
+      giveUpBox: () => sync.proposals.giveUpNewest(editor.image?.id ?? 0),
     };
   }
 
@@ -325,10 +356,7 @@ export class Studio implements View, Orders {
     this.root.addEventListener("keyup", (event) => {
       this.commands.keyUp(event);
     });
-    const warn = (event: BeforeUnloadEvent): void => {
-      if (this.sync.saves.pending > 0) event.preventDefault();
-    };
-    window.addEventListener("beforeunload", warn, { signal: this.unloading.signal });
+    this.lifeline.watch(this.sync);
   }
 
   private setPort(port: Viewport): void {
@@ -365,11 +393,7 @@ export class Studio implements View, Orders {
     this.isStale = true;
     requestAnimationFrame(() => {
       this.isStale = false;
-      this.shell.update(this, this.sync.saves);
+      this.shell.update(this, this.sync.saves, this.sync.waiting, this.lifeline.reach.isCutOff);
     });
   }
-}
-
-function wait(seconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }

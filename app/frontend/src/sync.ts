@@ -1,11 +1,15 @@
 /** Keeps the masks on screen and the server's one: saves, proposals, and what others saved. */
 
+import type { Waiting } from "./banner";
+import { type Conflict, Conflicts } from "./conflicts";
 import type { EditorEvent, ImageRef } from "./choice";
 import type { Editor } from "./editor";
+import { snapshotOf } from "./instance";
+import type { Keeper } from "./keeper";
 import { type Placeholder, Proposals, type Timing } from "./proposals";
 import { SaveQueue } from "./saves";
 import { classify, textOf, type Transport } from "./transport";
-import type { Annotation, Box, Change } from "./types";
+import type { Annotation, Box, Change, CreateRequest, Snapshot, State } from "./types";
 
 export interface SyncPorts {
   readonly wait: (seconds: number) => Promise<void>;
@@ -16,8 +20,13 @@ export interface SyncPorts {
   onAnswer(made: Annotation, timing: Timing, from: Placeholder, begin: number): void;
   say(text: string): void;
   tell(text: string, kind: "error" | "notice"): void;
+  /** A race was lost, and both sides are here to be compared. */
+  onConflict(conflict: Conflict, text: string): void;
   readonly onProgress: () => void;
 }
+
+/** Where unsent work is kept; null where the browser keeps none. */
+type Shelves = Pick<Keeper, "keepSave" | "keepBox" | "keepConflict" | "keepPast">;
 
 const PAGE = [...crypto.getRandomValues(new Uint32Array(2))].map((n) => n.toString(36)).join("");
 const OF_PERSONS: readonly string[] = ["corrected", "accepted"]; // masks that are not the model's
@@ -25,11 +34,13 @@ const OF_PERSONS: readonly string[] = ["corrected", "accepted"]; // masks that a
 export class Sync {
   readonly saves: SaveQueue;
   readonly proposals: Proposals;
+  readonly conflicts = new Conflicts((key, conflict) => this.keeper?.keepConflict(key, conflict));
+  keeper: Shelves | null = null;
   private requests = 0;
 
   constructor(
     private readonly editor: Editor,
-    private readonly server: Pick<Transport, "save" | "propose" | "annotations">,
+    private readonly server: Pick<Transport, "save" | "propose" | "create" | "annotations">,
     private readonly ports: SyncPorts,
   ) {
     this.saves = this.makeSaves();
@@ -68,6 +79,65 @@ export class Sync {
       this.proposals.giveUp(event.change.id);
       this.ports.outdate(event.change.image_id);
       this.saves.push(event.change);
+    }
+  }
+
+  /** Make a new instance of a mask that exists already; `from_id`, where it comes from another. */
+  create(image_id: number, mask: Snapshot, reason: string, from_id: number | null): void {
+    const key = `${PAGE}-${++this.requests}`;
+    const { state, category_id, box, rle } = mask;
+    const ready = { state, rle, reason, from_id };
+    void this.proposals.propose({ key, image_id, box, category_id, instance_id: null, ready });
+  }
+
+  /** Keep unsent work from now on, and go on with what ended pages left. */
+  async keepIn(keeper: Keeper): Promise<void> {
+    this.keeper = keeper;
+    for (const conflict of await keeper.conflicts()) this.conflicts.add(conflict);
+    await keeper.inherit(({ unsent, boxes }) => {
+      for (const one of unsent) void this.saves.restore(one);
+      for (const box of boxes) void this.proposals.propose(box);
+      this.ports.onProgress();
+    });
+  }
+
+  /** What waits to be sent, by image. */
+  get waiting(): Waiting {
+    const waiting = new Map<number, { masks: number; boxes: number }>();
+    const at = (imageId: number): { masks: number; boxes: number } => {
+      const found = waiting.get(imageId) ?? { masks: 0, boxes: 0 };
+      waiting.set(imageId, found);
+      return found;
+    };
+    for (const { image_id } of this.saves.unsent) at(image_id).masks += 1;
+    for (const { image_id } of this.proposals.lost) at(image_id).boxes += 1;
+    return waiting;
+  }
+
+  /** Decide a race: theirs stays as it is, mine replaces it, or mine stands beside it. */
+  decide(conflict: Conflict, choice: "theirs" | "mine" | "both"): void {
+    const { mine, theirs } = conflict;
+    if (choice === "both" && mine.after) {
+      const state = stateOfCopy(mine.after);
+      this.create(mine.image_id, { ...mine.after, state }, "both", mine.id);
+    }
+    if (choice === "mine") {
+      const now = this.editor.find(mine.id);
+      const before = now && snapshotOf(now);
+      const entry = { id: mine.id, before, after: mine.after };
+      if (!this.editor.perform([entry], "mine")) {
+        this.ports.tell(`Mask ${theirs.number} is locked: unlock it to put yours there.`, "notice");
+        return;
+      }
+    }
+    this.conflicts.settle(conflict);
+    this.ports.onProgress();
+  }
+
+  /** Keep what can be undone, where anything of it changed. */
+  keepPast(): void {
+    for (const id of this.editor.takeChangedPasts()) {
+      this.keeper?.keepPast(id, this.editor.past(id));
     }
   }
 
@@ -124,6 +194,7 @@ export class Sync {
         this.ports.tell(`Not saved: ${textOf(error)}`, "error");
       },
       onProgress: this.ports.onProgress,
+      keep: (id, unsent) => this.keeper?.keepSave(id, unsent),
     });
   }
 
@@ -141,11 +212,18 @@ export class Sync {
     const number = current?.number ?? mine?.number;
     const what = number === undefined ? "a mask" : `mask ${number}`;
     const place = kept === null ? "in the history" : `in the history as revision ${kept}`;
-    const text = `Somebody saved ${what} first. Their version is shown; yours is kept ${place}.`;
-    this.ports.tell(text, "notice");
+    const who = current?.person || "Somebody";
+    const text = `${who} saved ${what} first. Their version is shown; yours is kept ${place}.`;
     this.ports.say("Somebody was first.");
-    if (current) this.editor.receive(current);
-    else void this.refresh(change.image_id);
+    if (current) {
+      this.editor.receive(current);
+      const conflict = { mine: change, theirs: current, kept };
+      this.conflicts.add(conflict);
+      this.ports.onConflict(conflict, text);
+    } else {
+      this.ports.tell(text, "notice");
+      void this.refresh(change.image_id);
+    }
   }
 
   private makeProposals(): Proposals {
@@ -153,6 +231,10 @@ export class Sync {
     const ports = {
       ...{ wait, now, onProgress },
       send: this.server.propose.bind(this.server),
+      create: async (request: CreateRequest, signal: AbortSignal) => {
+        return { annotation: await this.server.create(request, signal), timing: "" };
+      },
+      keep: (key: string, box: Placeholder | null) => this.keeper?.keepBox(key, box),
       onAnswer: this.onAnswer.bind(this),
       onConflict: (current: Annotation) => {
         this.ports.outdate(current.image_id);
@@ -173,4 +255,10 @@ export class Sync {
     this.editor.propose(made, from.instance_id === null);
     this.ports.onAnswer(made, timing, from, begin);
   }
+}
+
+/** The state in which a copy of a mask can begin: nothing starts its life refused or gone. */
+function stateOfCopy({ state, rle }: Snapshot): State {
+  if (rle === null) return "proposed";
+  return state === "accepted" ? "accepted" : "corrected";
 }

@@ -1,7 +1,15 @@
 /** The REST contract under /mal/, and nothing else: every request carries the session's token. */
 
 import type { Failure } from "./saves";
-import type { Annotation, Category, Change, Project, ProposeRequest, Rle, Wish } from "./types";
+import type {
+  Annotation,
+  Category,
+  Change,
+  CreateRequest,
+  Project,
+  ProposeRequest,
+  Rle,
+} from "./types";
 
 /** An answer of the server that is not a success; its message is meant to be read by people. */
 export class ApiError extends Error {
@@ -38,9 +46,12 @@ const PATIENCE = 30_000; // milliseconds
 const PROPOSE_PATIENCE = 120_000;
 
 export class Transport {
+  private renewing: Promise<boolean> | null = null;
+
   constructor(
     private readonly base: string,
-    private readonly token: string,
+    private token: string,
+    private readonly onHeard: (isAnswered: boolean) => void = () => undefined,
   ) {}
 
   project(id: number): Promise<Project> {
@@ -55,8 +66,10 @@ export class Transport {
     return this.blob(`image/${id}?size=thumb`);
   }
 
+  /** An image's instances, and those that were deleted, which an undo may bring back. */
   async annotations(imageId: number): Promise<readonly Annotation[]> {
-    const body = await this.json<{ annotations: Annotation[] }>("GET", `annotations/${imageId}`);
+    const path = `annotations/${imageId}?deleted=true`;
+    const body = await this.json<{ annotations: Annotation[] }>("GET", path);
     return body.annotations;
   }
 
@@ -82,8 +95,10 @@ export class Transport {
   }
 
   /** Make an instance; asked again under the same request_id, the one made before. */
-  create(body: Wish & { readonly request_id: string }): Promise<Annotation> {
-    return this.json("POST", "annotations", { body });
+  create(body: CreateRequest, signal?: AbortSignal): Promise<Annotation> {
+    const patience = AbortSignal.timeout(PATIENCE);
+    const either = signal ? AbortSignal.any([signal, patience]) : patience;
+    return this.json("POST", "annotations", { body, signal: either });
   }
 
   /** Save or delete one instance, if the server is still at `version`. */
@@ -97,10 +112,36 @@ export class Transport {
   }
 
   private async json<T>(method: string, path: string, options: Options = {}): Promise<T> {
-    return (await (await this.request(method, path, options)).json()) as T;
+    const response = await this.request(method, path, options);
+    return (await heard(response.json(), options.signal)) as T;
   }
 
+  /** Send a request; a token that grew too old is changed for a new one on the way. */
   private async request(method: string, path: string, options: Options): Promise<Response> {
+    const { token } = this;
+    const response = await this.send(method, path, options);
+    if (response.ok) return response;
+    const isRenewed = response.status === 403 && (await this.renew(token));
+    const last = isRenewed ? await this.send(method, path, options) : response;
+    if (!last.ok) throw await errorOf(last);
+    return last;
+  }
+
+  /** Change a token the server refused for a new one; false when it has none for us. */
+  private async renew(refused: string): Promise<boolean> {
+    if (refused !== this.token) return true; // another request has done it
+    this.renewing ??= this.send("POST", "session", {}).then(async (response) => {
+      if (response.ok) ({ token: this.token } = (await response.json()) as { token: string });
+      return response.ok;
+    });
+    try {
+      return await this.renewing;
+    } finally {
+      this.renewing = null;
+    }
+  }
+
+  private async send(method: string, path: string, options: Options): Promise<Response> {
     const headers: Record<string, string> = { "x-mal-session": this.token };
     if (options.body !== undefined) headers["content-type"] = "application/json";
     if (options.version !== undefined) headers["if-match"] = String(options.version);
@@ -110,9 +151,14 @@ export class Transport {
       signal: options.signal ?? AbortSignal.timeout(PATIENCE),
     };
     if (options.body !== undefined) init.body = JSON.stringify(options.body);
-    const response = await heard(fetch(`${this.base}/mal/${path}`, init), options.signal);
-    if (!response.ok) throw await errorOf(response);
-    return response;
+    try {
+      const response = await heard(fetch(`${this.base}/mal/${path}`, init), options.signal);
+      this.onHeard(true);
+      return response;
+    } catch (error) {
+      if (error instanceof NetworkError) this.onHeard(false);
+      throw error;
+    }
   }
 }
 

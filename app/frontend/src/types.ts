@@ -79,6 +79,8 @@ export interface ImageInfo extends Size {
 export interface Project {
   readonly id: number;
   readonly name: string;
+  readonly studio: string; // names the server's data folder
+  readonly person: string; // whose page this is
   readonly model: { readonly id: number; readonly name: string };
   readonly categories: readonly Category[];
   readonly images: readonly ImageInfo[];
@@ -106,4 +108,8 @@ export interface ProposeRequest {
   readonly request_id: string;
   readonly instance_id: number | null;
   readonly version: number | null;
+}
+
+export interface CreateRequest extends Wish {
+  readonly request_id: string;
 }

@@ -1,11 +1,13 @@
 /** What the parts around the canvas show, and what they may ask for. */
 
+import type { Conflict } from "./conflicts";
 import type { Editor } from "./editor";
 import type { Action } from "./keys";
 import type { Look } from "./look";
 import type { Placing } from "./placings";
 import type { Scene } from "./scene";
 import type { Category, Counts, ImageInfo, Project, State } from "./types";
+import type { Choice } from "./versus";
 
 /** The state of the studio as its parts read it. */
 export interface View {
@@ -30,6 +32,7 @@ export interface Orders {
   open(imageId: number): Promise<void>;
   thumb(imageId: number): Promise<Blob>;
   retry(): void;
+  decide(conflict: Conflict, choice: Choice): void;
 }
 
 /** The states in the order people meet them, with the words they read. */

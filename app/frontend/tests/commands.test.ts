@@ -40,6 +40,8 @@ beforeEach(() => {
     say: (text) => said.push(text),
     saySelected: vi.fn(),
     help: vi.fn(),
+    compare: vi.fn(),
+    giveUpBox: () => false,
   });
 });
 

@@ -18,6 +18,8 @@ function project(id: number, images: number, categories: string[] = []): Project
   return {
     id,
     name: "p",
+    studio: "s",
+    person: "ada",
     model: { id: 1, name: "m" },
     categories: categories.map((name, at) => ({ id: at + 1, number: at + 1, name, color: "#fff" })),
     images: Array.from({ length: images }, (_, at) => info(at + 1)),
@@ -63,6 +65,8 @@ beforeEach(() => {
     onFailed: note("failed"),
     onRefreshed: note("refreshed"),
     onNotRefreshed: note("not refreshed"),
+    prepare: () => Promise.resolve(),
+    recall: () => Promise.resolve(null),
   });
 });
 

@@ -19,6 +19,7 @@ let answers: Annotation[];
 let failures: unknown[];
 let conflicts: Annotation[];
 let saves: SaveQueue;
+let kept: Map<string, Placeholder>;
 let ports: ProposalPorts;
 let proposals: Proposals;
 
@@ -57,6 +58,7 @@ function error(status: number, current: Annotation | null = null): ApiError {
 
 beforeEach(() => {
   [asked, answers, failures, conflicts, waits] = [[], [], [], [], []];
+  kept = new Map();
   saves = new SaveQueue({
     send: () => Promise.resolve(annotation()),
     classify: () => ({ kind: "refused" }),
@@ -65,6 +67,7 @@ beforeEach(() => {
     onConflict: () => undefined,
     onRefused: () => undefined,
     onProgress: () => undefined,
+    keep: () => undefined,
   });
   saves.learn(1, 4);
   ports = {
@@ -78,6 +81,11 @@ beforeEach(() => {
     onConflict: (one: Annotation) => conflicts.push(one),
     onFailed: (one: unknown) => failures.push(one),
     onProgress: () => undefined,
+    create: (request, signal) => send({ ...request, instance_id: null, version: null }, signal),
+    keep: (key, box) => {
+      if (box) kept.set(key, box);
+      else kept.delete(key);
+    },
   };
   proposals = new Proposals(ports, saves);
 });
@@ -154,13 +162,58 @@ it("a lost answer is asked for again as the same request, so that no second mask
   expect([answers.map(({ id }) => id), failures]).toEqual([[12], []]);
 });
 
-it("a network that stays away is told after some attempts, each after a longer wait", async () => {
+it("a box outlasts a network that stays away, each try after a longer wait", async () => {
   void proposals.propose(placeholder("a"));
-  for (let i = 0; i < 4; i++) {
+  for (let i = 0; i < 7; i++) {
     await settle();
     await asked[i].fail(new NetworkError());
   }
-  expect([asked.length, waits, failures.length]).toEqual([4, [0.5, 1, 2], 1]);
+  expect([waits, failures.length]).toEqual([[0.5, 1, 2, 4, 8, 15, 15], 0]);
+  expect([proposals.lost.map(({ key }) => key), kept.has("a")]).toEqual([["a"], true]);
+  await asked[7].answer({ id: 12 });
+  expect([answers.length, proposals.lost, kept.size]).toEqual([1, [], 0]);
+});
+
+it("a box that waits can be given up, the newest first", async () => {
+  void proposals.propose(placeholder("a"));
+  void proposals.propose(placeholder("b"));
+  await settle();
+  expect(proposals.giveUpNewest(1)).toBe(true);
+  await settle();
+  expect([proposals.placeholders(1).map(({ key }) => key), kept.has("b")]).toEqual([["a"], false]);
+  expect([proposals.giveUpNewest(2), failures]).toEqual([false, []]);
+});
+
+it("a box is asked for again after a crash, as the same request at the same version", async () => {
+  void proposals.propose(placeholder("a", 1));
+  await settle();
+  const left = structuredClone([...kept.values()]);
+  proposals = new Proposals(ports, saves);
+  saves.learn(1, 9); // somebody saved meanwhile, and their version is shown
+  for (const box of left) void proposals.propose(box);
+  await settle();
+  expect(asked[1].request).toEqual(asked[0].request);
+  await asked[1].fail(error(409, annotation({ version: 9 })));
+  expect([conflicts.length, kept.size]).toEqual([1, 0]);
+});
+
+it("what waits when the page goes stays for the next page", async () => {
+  void proposals.propose(placeholder("a"));
+  await settle();
+  proposals.stop();
+  await settle();
+  expect([asked[0].signal.aborted, kept.has("a")]).toEqual([true, true]);
+});
+
+it("a mask that exists becomes an instance as it is", async () => {
+  const { state, rle } = annotation();
+  const ready = { state, rle, reason: "copy", from_id: 4 };
+  void proposals.propose({ ...placeholder("a"), ready });
+  await settle();
+  expect(asked[0].request).toMatchObject({ request_id: "a", rle, reason: "copy", from_id: 4 });
+  expect(kept.get("a")?.ready).toEqual(ready);
+  await asked[0].answer({ id: 12 });
+  expect(answers.map(({ id }) => id)).toEqual([12]);
 });
 
 it("an answer settles the doubt that an older request had left", async () => {
@@ -188,6 +241,7 @@ it("a box is asked for although an older save of its instance was refused", asyn
     onConflict: () => undefined,
     onRefused: () => undefined,
     onProgress: () => undefined,
+    keep: () => undefined,
   });
   proposals = new Proposals(ports, refused);
   const { state, category_id, box, rle } = annotation();

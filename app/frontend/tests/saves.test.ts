@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 
-import { type Failure, SaveQueue } from "../src/saves";
+import { type Failure, SaveQueue, type Unsent } from "../src/saves";
 import type { Annotation, Change, State } from "../src/types";
 import { annotation } from "./masks";
 
@@ -17,6 +17,7 @@ let wake: () => Promise<void>;
 let saved: string[];
 let conflicts: (Annotation | null)[];
 let refusals: number;
+let kept: Map<number, Unsent>;
 let queue: SaveQueue;
 
 /** Let everything that can go on go on. */
@@ -31,7 +32,13 @@ function change(state: State, id = 1): Change {
 
 beforeEach(() => {
   [sent, waits, saved, conflicts, refusals] = [[], [], [], [], 0];
-  queue = new SaveQueue({
+  kept = new Map();
+  queue = makeQueue();
+  queue.learn(1, 4);
+});
+
+function makeQueue(): SaveQueue {
+  return new SaveQueue({
     send: (one, version) =>
       new Promise((resolve, reject) => {
         sent.push({
@@ -62,9 +69,12 @@ beforeEach(() => {
     onConflict: (_change, current) => conflicts.push(current),
     onRefused: () => (refusals += 1),
     onProgress: () => undefined,
+    keep: (id, unsent) => {
+      if (unsent) kept.set(id, unsent);
+      else kept.delete(id);
+    },
   });
-  queue.learn(1, 4);
-});
+}
 
 const RETRY: Failure = { kind: "retry", after: null };
 const conflict = (current: Annotation): Failure => ({ kind: "conflict", current, kept: 77 });
@@ -192,10 +202,104 @@ describe("an old version on screen", () => {
     await sent[0].answer();
   });
 
-  it("does not hold back the save that waits already", () => {
+  it.each([3, 9])("does not move the save that waits already: now at %i", (version) => {
     queue.push(change("accepted"));
-    queue.show(1, 3);
+    queue.show(1, version);
     expect(queue.version(1)).toBe(4);
+  });
+});
+
+describe("unsent work", () => {
+  /** A crash: nothing of the old queue is left but what it handed over to be kept. */
+  function crash(): void {
+    const left = [...structuredClone(kept).values()];
+    [sent, conflicts, saved] = [[], [], []];
+    queue = makeQueue();
+    for (const unsent of left) void queue.restore(unsent);
+  }
+
+  it("is kept from the push to the acknowledgement, and not longer", async () => {
+    queue.push(change("accepted"));
+    expect(kept.get(1)).toMatchObject({ version: 4, change: { reason: "accepted" } });
+    await sent[0].answer();
+    expect(kept.size).toBe(0);
+  });
+
+  it("goes out after a crash with the version it was made from", async () => {
+    queue.push(change("corrected"));
+    queue.push(change("accepted"));
+    crash();
+    await settle();
+    expect([sent[0].version, sent[0].change.reason]).toEqual([4, "accepted"]);
+    await sent[0].answer();
+    expect([saved, kept.size]).toEqual([["accepted"], 0]);
+  });
+
+  it("never overwrites what somebody saved before the page came back", async () => {
+    queue.push(change("accepted"));
+    crash();
+    await settle();
+    queue.show(1, 9); // the list of the server is newer
+    const theirs = annotation({ version: 9, state: "rejected" });
+    await sent[0].fail(conflict(theirs));
+    expect([sent[0].version, conflicts, queue.version(1)]).toEqual([4, [theirs], 9]);
+  });
+
+  it("that the server had counted before the crash is no conflict", async () => {
+    queue.push(change("corrected"));
+    crash();
+    await settle();
+    await sent[0].fail(conflict(annotation({ version: 5, state: "corrected" })));
+    expect([saved, conflicts, kept.size]).toEqual([["corrected"], [], 0]);
+  });
+
+  it("goes on from any of its own saves whose answer the crash swallowed", async () => {
+    queue.push(change("corrected"));
+    await sent[0].fail(RETRY);
+    queue.push(change("rejected"));
+    await wake();
+    queue.push(change("accepted"));
+    crash();
+    await settle();
+    await sent[0].fail(conflict(annotation({ version: 5, state: "corrected" })));
+    expect([sent[1].version, sent[1].change.reason, conflicts]).toEqual([5, "accepted", []]);
+  });
+
+  it("keeps the doubt about a proposal that was given up", async () => {
+    queue.doubt(1);
+    queue.push(change("accepted"));
+    crash();
+    await settle();
+    await sent[0].fail(conflict(annotation({ version: 5, state: "proposed" })));
+    expect([conflicts, sent[1].version]).toEqual([[], 5]);
+  });
+
+  it("that the server refused waits for a word also after a crash", async () => {
+    queue.push(change("accepted"));
+    await sent[0].fail({ kind: "refused" });
+    expect(kept.size).toBe(1);
+    crash();
+    await settle();
+    await sent[0].fail({ kind: "refused" });
+    expect([queue.refused, kept.size]).toEqual([1, 1]);
+  });
+
+  it("of another page waits until what this page sends is through", async () => {
+    queue.push(change("corrected"));
+    const other = { change: change("rejected"), version: 3, unanswered: [], isDoubtful: false };
+    void queue.restore(other);
+    await settle();
+    expect(sent.length).toBe(1);
+    await sent[0].answer();
+    expect([sent[1].version, sent[1].change.reason]).toEqual([3, "rejected"]);
+  });
+
+  it("that only moved a box is not taken for done because the mask is the same", async () => {
+    const moved = change("proposed");
+    const after = { ...annotation(), ...moved.after, box: [1, 1, 50, 50] as const };
+    queue.push({ ...moved, after });
+    await sent[0].fail(conflict(annotation({ version: 5 })));
+    expect([conflicts.length, saved]).toEqual([1, []]);
   });
 });
 

@@ -1,9 +1,13 @@
 import { beforeEach, describe, expect, it } from "vitest";
 
+import type { Conflict } from "../src/conflicts";
 import { Editor } from "../src/editor";
+import type { Past } from "../src/history";
+import type { Keeper, Legacy } from "../src/keeper";
+import type { Unsent } from "../src/saves";
 import { Sync } from "../src/sync";
 import { ApiError, NetworkError, type Proposal } from "../src/transport";
-import type { Annotation, Change, ProposeRequest } from "../src/types";
+import type { Annotation, Change, CreateRequest, ProposeRequest } from "../src/types";
 import { annotation, IMAGE } from "./masks";
 
 interface Answer<T> {
@@ -15,6 +19,8 @@ const OTHER = { ...IMAGE, id: 2 };
 
 let saved: (Answer<Annotation> & { change: Change; version: number })[];
 let asked: (Answer<Proposal> & { request: ProposeRequest })[];
+let created: (Answer<Annotation> & { request: CreateRequest })[];
+let lost: Conflict[];
 let read: Answer<readonly Annotation[]>[];
 let outdated: number[];
 let said: string[];
@@ -62,6 +68,7 @@ function onScreen(): (readonly [number, number, string])[] {
 
 beforeEach(() => {
   [saved, asked, read, outdated, said, told] = [[], [], [], [], [], []];
+  [created, lost] = [[], []];
   editor = new Editor((event) => {
     if (event.kind === "edit" || event.kind === "stroke") sync.onEdit(event);
   });
@@ -79,6 +86,11 @@ beforeEach(() => {
       });
       return promise;
     },
+    create: (request: CreateRequest): Promise<Annotation> => {
+      const { promise, ...rest } = later<Annotation>();
+      created.push({ request, ...rest });
+      return promise;
+    },
     annotations: (): Promise<readonly Annotation[]> => {
       const { promise, ...rest } = later<readonly Annotation[]>();
       read.push(rest);
@@ -92,6 +104,10 @@ beforeEach(() => {
     onAnswer: () => undefined,
     say: (text) => said.push(text),
     tell: (text) => told.push(text),
+    onConflict: (conflict, text) => {
+      lost.push(conflict);
+      told.push(text);
+    },
     onProgress: () => undefined,
   });
   editor.categoryId = 1;
@@ -210,5 +226,113 @@ describe("another box", () => {
     await settle();
     expect(asked[0].request).toMatchObject({ instance_id: 1, box: [1, 2, 30, 40], version: 4 });
     expect(saved).toEqual([]);
+  });
+});
+
+describe("a lost race", () => {
+  const theirs = annotation({ version: 9, state: "accepted", person: "ben", box: [0, 0, 5, 5] });
+
+  beforeEach(async () => {
+    stroke();
+    await saved[0].fail(new ApiError(409, "conflict", "late", theirs, 3, null));
+  });
+
+  it("shows theirs, says who was first, and keeps mine to be decided", () => {
+    expect([onScreen(), told[0]]).toEqual([
+      [[1, 9, "accepted"]],
+      expect.stringMatching(/^ben saved/),
+    ]);
+    expect([lost[0].mine.reason, lost[0].theirs.version, lost[0].kept]).toEqual(["brush", 9, 3]);
+    expect(sync.conflicts.first(1)).toBe(lost[0]);
+  });
+
+  it("is over when theirs is to stand", () => {
+    sync.decide(lost[0], "theirs");
+    expect([saved.length, created.length, sync.conflicts.count]).toEqual([1, 0, 0]);
+  });
+
+  it("puts mine on top of theirs, as an act that can be undone", () => {
+    sync.decide(lost[0], "mine");
+    expect(saved[1]).toMatchObject({ version: 9, change: { after: lost[0].mine.after } });
+    expect([onScreen(), sync.conflicts.count]).toEqual([[[1, 9, "corrected"]], 0]);
+    editor.undo();
+    expect(onScreen()).toEqual([[1, 9, "accepted"]]);
+  });
+
+  it("keeps both: theirs as it is, mine as an instance of its own", async () => {
+    sync.decide(lost[0], "both");
+    await settle();
+    const { rle } = lost[0].mine.after ?? {};
+    expect(created[0].request).toMatchObject({ image_id: 1, rle, state: "corrected", from_id: 1 });
+    await created[0].answer(annotation({ id: 7, number: 7, state: "corrected" }));
+    expect(onScreen()).toEqual([
+      [1, 9, "accepted"],
+      [7, 1, "corrected"],
+    ]);
+  });
+
+  it("waits where theirs is locked, and says so", () => {
+    editor.select(1);
+    editor.placings.change(1, { locked: true });
+    sync.decide(lost[0], "mine");
+    expect([saved.length, sync.conflicts.count]).toEqual([1, 1]);
+    expect(told[1]).toContain("is locked");
+  });
+});
+
+describe("what is left by a page that ended", () => {
+  const { state, category_id, box, rle } = annotation();
+  const after = { state, category_id, box, rle };
+  const change = { id: 1, image_id: 1, after: { ...after, state: "rejected" }, reason: "reject" };
+  const unsent = { change, version: 2, unanswered: [], isDoubtful: false } as Unsent;
+
+  function keeper(legacy: Legacy, conflicts: Conflict[] = []): Keeper {
+    const kept = {
+      conflicts: () => Promise.resolve(conflicts),
+      inherit: (take: (legacy: Legacy) => void) => {
+        take(legacy);
+        return Promise.resolve();
+      },
+      keepSave: () => undefined,
+      keepBox: () => undefined,
+      keepConflict: () => undefined,
+      keepPast: (id: number, past: Past) => pasts.push([id, structuredClone(past)]),
+    };
+    return kept as unknown as Keeper;
+  }
+  let pasts: [number, Past][];
+
+  beforeEach(() => {
+    pasts = [];
+  });
+
+  it("goes out, and shows on its image until then", async () => {
+    const asking = { key: "k", image_id: 2, instance_id: null, category_id: 1, box };
+    await sync.keepIn(keeper({ unsent: [unsent], boxes: [asking] }));
+    await settle();
+    sync.open(IMAGE, [annotation({ version: 4 })], false);
+    expect(onScreen()).toEqual([[1, 4, "rejected"]]);
+    expect([saved[0].version, asked[0].request.request_id]).toEqual([2, "k"]);
+    expect([...sync.waiting]).toEqual([[1, { masks: 1, boxes: 0 }]]);
+  });
+
+  it("holds the races nobody decided", async () => {
+    const conflict = { mine: change as Change, theirs: annotation(), kept: 3 };
+    await sync.keepIn(keeper({ unsent: [], boxes: [] }, [conflict]));
+    expect(sync.conflicts.first(1)).toEqual(conflict);
+  });
+
+  it("what can be undone is kept after each act, undo included", async () => {
+    await sync.keepIn(keeper({ unsent: [], boxes: [] }));
+    stroke();
+    sync.keepPast();
+    sync.keepPast();
+    editor.undo();
+    sync.keepPast();
+    const sizes = pasts.map(([id, { done, undone }]) => [id, done.length, undone.length]);
+    expect(sizes).toEqual([
+      [1, 1, 0],
+      [1, 0, 1],
+    ]);
   });
 });

@@ -90,3 +90,65 @@ describe("errors", () => {
     if (found.kind === "retry") expect(found.after).toBe(4);
   });
 });
+
+describe("a token that grew too old", () => {
+  /** A server that takes one token, and hands it out for "old" where `renews`. */
+  function guard(renews: boolean): string[] {
+    const log: string[] = [];
+    const answer = (url: string, init: RequestInit): Response => {
+      const token = (init.headers as Record<string, string>)["x-mal-session"];
+      log.push(`${url} ${token}`);
+      if (url === "/mal/session" && renews) return Response.json({ token: "new" });
+      if (token === "new") return Response.json(annotation());
+      return Response.json({ error: { code: "forbidden", message: "reload" } }, { status: 403 });
+    };
+    vi.stubGlobal("fetch", (url: string, init: RequestInit) => Promise.resolve(answer(url, init)));
+    return log;
+  }
+
+  it("is changed for a new one, and the work goes out with that", async () => {
+    const log = guard(true);
+    const transport = new Transport("", "old");
+    await transport.save(CHANGE, 1);
+    await transport.save(CHANGE, 2);
+    const save = "/mal/annotations/5";
+    expect(log).toEqual([`${save} old`, "/mal/session old", `${save} new`, `${save} new`]);
+  });
+
+  it("is changed once, however many requests meet the refusal", async () => {
+    const log = guard(true);
+    const transport = new Transport("", "old");
+    await Promise.all([1, 2, 3].map((version) => transport.save(CHANGE, version)));
+    expect(log.filter((line) => line.startsWith("/mal/session"))).toHaveLength(1);
+  });
+
+  it("is a refusal where the server gives no other", async () => {
+    guard(false);
+    const failed = new Transport("", "old").save(CHANGE, 1);
+    await expect(failed).rejects.toMatchObject({ status: 403, message: "reload" });
+  });
+
+  it("that cannot be changed for want of a network makes the save wait", async () => {
+    guard(true);
+    const { fetch } = globalThis;
+    vi.stubGlobal("fetch", (url: string, init: RequestInit) =>
+      url === "/mal/session" ? Promise.reject(new TypeError()) : fetch(url, init),
+    );
+    const error = await new Transport("", "old").save(CHANGE, 1).catch((one: unknown) => one);
+    expect(classify(error).kind).toBe("retry");
+  });
+});
+
+it("whoever listens hears of answers and of none, but not of what was given up", async () => {
+  const heard: boolean[] = [];
+  const transport = new Transport("", "t", (isAnswered) => heard.push(isAnswered));
+  serve(422, {});
+  await transport.save(CHANGE, 1).catch(() => undefined);
+  vi.stubGlobal("fetch", vi.fn().mockRejectedValue(new TypeError("failed to fetch")));
+  await transport.save(CHANGE, 1).catch(() => undefined);
+  vi.stubGlobal("fetch", vi.fn().mockRejectedValue(new DOMException("aborted", "AbortError")));
+  const { state, rle, category_id, box } = annotation();
+  const body = { state, rle, category_id, box, image_id: 1, reason: "", request_id: "r" };
+  await transport.create({ ...body, from_id: null }, AbortSignal.abort()).catch(() => undefined);
+  expect(heard).toEqual([true, false]);
+});
