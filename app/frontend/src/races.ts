@@ -7,6 +7,7 @@ import { categoryOf, type Orders, type View } from "./view";
 
 export class Races {
   private isAsked = false; // and the image is on its way
+  private told = ""; // what was said of a race last
 
   constructor(
     private readonly view: View,
@@ -21,6 +22,7 @@ export class Races {
       this.compare(mine.image_id);
     };
     const remedy = { label: `Compare (${keyOf("conflict")})`, act };
+    this.told = text;
     this.shell.messages.add(text, "notice", remedy);
   }
 
@@ -57,6 +59,7 @@ export class Races {
     const { bitmap } = this.view.scene;
     const color = this.shell.renderer.colorOf(conflict.theirs);
     const nameOf = (id: number): string => categoryOf(this.view, id)?.name ?? "no category";
+    this.shell.messages.remove(this.told);
     if (bitmap) this.shell.versus.open(conflict, { bitmap, color, nameOf });
   }
 }
