@@ -6,7 +6,8 @@ the form {"error": {"code", "message", ...}}.
 
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -22,11 +23,13 @@ from app.auth import Sessions, check_host, check_origin
 from app.errors import Busy, Conflict, Forbidden, NotAllowed, NotFound
 from app.images import path_of, thumbnail_path
 from app.records import Draft, Instance, State
-from app.workflow import Workflow
+from app.workflow import Proposal, Workflow
 from mal_core.errors import InputError, MALError
 from mal_core.masks import RLE
+from mal_core.prompts import Stroke
 
 BODY_LIMIT = 8 * 2**20  # bytes
+STROKES, STROKE_POINTS = 64, 1024  # a request may hold
 WAITING_LIMIT = 16  # proposals that may wait for the model
 STATUS = {Forbidden: 403, NotFound: 404, Conflict: 409, NotAllowed: 422, Busy: 429}
 SECURITY_HEADERS = {
@@ -37,10 +40,19 @@ SECURITY_HEADERS = {
 log = logging.getLogger(__name__)
 
 Corners = tuple[float, float, float, float]
+Pixel = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class StrokeBody(BaseModel):
+    """A brush stroke in pixels of the upright image: a disc swept along points."""
+
+    adds: bool
+    radius: float = Field(gt=0, le=1024, allow_inf_nan=False)
+    points: list[tuple[Pixel, Pixel]] = Field(min_length=1, max_length=STROKE_POINTS)
 
 
 class ProposeBody(BaseModel):
-    """A box that asks for its mask."""
+    """A box that asks for its mask; with strokes, an instance whose mask they correct."""
 
     image_id: int
     box: Corners
@@ -48,6 +60,7 @@ class ProposeBody(BaseModel):
     request_id: str = Field(default="", max_length=64)
     instance_id: int | None = None
     version: int | None = None
+    strokes: list[StrokeBody] = Field(default=[], max_length=STROKES)
 
 
 class SaveBody(BaseModel):
@@ -170,6 +183,9 @@ class Api:
     async def propose(self, body: ProposeBody, request: Request) -> Response:
         """The mask of a box, stored as a proposal; work for a browser that left is skipped.
 
+        With strokes: the mask of an instance, steered by them and stored as a correction; box and
+        category are then those the instance has.
+
         A request_id that was answered before gets the instance made then: the answer was lost.
         """
         if self._model.statistics().tasks_waiting >= WAITING_LIMIT:
@@ -181,14 +197,25 @@ class Api:
             if await request.is_disconnected():
                 return Response(status_code=204)
             waited = anyio.current_time() - begin
-            proposal = await anyio.to_thread.run_sync(
-                self._workflow.propose,
-                body.image_id, body.box, body.category_id, request.state.person, known,
-                body.request_id,
-            )  # fmt: skip
+            work = self._to_work(body, known, request.state.person)
+            proposal = await anyio.to_thread.run_sync(work)
         stages = {"wait": waited, **proposal.seconds}
         timing = ", ".join(f"{name};dur={1000 * s:.1f}" for name, s in stages.items())
         return JSONResponse(self._to_json(proposal.instance), headers={"Server-Timing": timing})
+
+    def _to_work(
+        self, body: ProposeBody, known: tuple[int, int] | None, person: str
+    ) -> Callable[[], Proposal]:
+        """What a request to propose asks for."""
+        if not body.strokes:
+            return partial(
+                self._workflow.propose,
+                body.image_id, body.box, body.category_id, person, known, body.request_id,
+            )  # fmt: skip
+        if known is None:
+            raise NotAllowed("strokes need the instance they correct: instance_id and version")
+        strokes = [Stroke(s.points, s.radius, adds=s.adds) for s in body.strokes]
+        return partial(self._workflow.steer, body.image_id, known, strokes, person)
 
     def create(self, body: CreateBody, request: Request) -> dict[str, Any]:
         """A new instance with a mask that exists already; asked again, the same one."""

@@ -6,7 +6,7 @@ and kept while they are in use; predictors are kept by the hash of their weights
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from mal_core.errors import BadBox
 from mal_core.geometry import check_boxes
 from mal_core.masks import RLE
 from mal_core.predictor import Predictor
+from mal_core.prompts import Stroke
 
 CACHED_BYTES = 512 * 2**20  # decoded images kept in memory
 CACHED_MODELS = 2
@@ -101,6 +102,41 @@ class Workflow:
                     self.store.add_answer(person, request_id, instance.id)
         else:
             instance = self.store.save_instance(known[0], draft, known[1], person, "proposed", now)
+        return Proposal(instance, {**seconds, **stages, "store": time.perf_counter() - begin})
+
+    def steer(
+        self, image_id: int, known: tuple[int, int], strokes: Sequence[Stroke], person: str
+    ) -> Proposal:
+        """Let strokes on an instance steer its mask, and store the outcome as a correction.
+
+        What is under the last adding stroke is in the mask, what is under the last erasing one is
+        out; the mask changes only where a stroke points.
+
+        Args:
+            image_id: the image.
+            known: id and version of the instance; its box and its mask are where this begins.
+            strokes: one or more, in pixels of the upright image, in the order they were made.
+            person: who made them.
+
+        Raises:
+            NotFound: no such image or instance.
+            NotAllowed: the instance is another image's, or a stroke does not touch the image.
+            Conflict: the instance was saved by somebody else meanwhile; the mask is kept.
+        """
+        image = self.store.get_image(image_id)
+        before = self.store.get_instance(known[0])
+        if before.image_id != image_id:
+            raise NotAllowed(f"instance {known[0]} is not one of image {image_id}")
+        for stroke in strokes:
+            _check_stroke(stroke, image)
+        begin = time.perf_counter()
+        pixels = self._pixels(image)
+        seconds = {"decode": time.perf_counter() - begin}
+        model, old = self.model_in_use(image.project_id), before.draft
+        steered, stages = self._label(model, pixels, old.box, old.category_id, strokes, old.rle)
+        draft = replace(steered, box=old.box, state=State.CORRECTED)
+        begin, now = time.perf_counter(), datetime.now(UTC)
+        instance = self.store.save_instance(known[0], draft, known[1], person, "smart stroke", now)
         return Proposal(instance, {**seconds, **stages, "store": time.perf_counter() - begin})
 
     def create(
@@ -201,14 +237,20 @@ class Workflow:
         return self.settings.models / f"{model.sha256}.safetensors"
 
     def _label(
-        self, model: ModelVersion, pixels: Pixels, box: Box, category_id: int
+        self,
+        model: ModelVersion,
+        pixels: Pixels,
+        box: Box,
+        category_id: int,
+        strokes: Sequence[Stroke] = (),
+        current: RLE | None = None,
     ) -> tuple[Draft, Mapping[str, float]]:
-        """Run the model on one box."""
+        """Run the model on one box, or on the strokes that correct its mask."""
         height, width = pixels.shape[:2]
         clipped = check_boxes([box], height, width)[0]
         predictor = self._predictor(model)
         with self._labelling:
-            prediction = predictor.predict(pixels, [clipped])
+            prediction = predictor.predict(pixels, [clipped], [strokes], [current])
         begin = time.perf_counter()
         mask = prediction.mask(0)
         pasted = time.perf_counter()
@@ -259,6 +301,16 @@ class Workflow:
                     self._predictors.popitem(last=False)
             self._predictors.move_to_end(model.sha256)
             return self._predictors[model.sha256]
+
+
+def _check_stroke(stroke: Stroke, image: Image) -> None:
+    """Refuse a stroke that cannot be meant: far off, or thicker than the image is long."""
+    x0, y0, x1, y1 = stroke.box
+    longest = max(image.width, image.height)
+    touches = x0 < image.width and y0 < image.height and x1 > 0 and y1 > 0
+    if not touches or min(x0, y0) < -longest or max(x1, y1) > 2 * longest:
+        size = f"{image.width} x {image.height}"
+        raise NotAllowed(f"a stroke must lie on the {size} image, got one at {stroke.box}")
 
 
 def _descended(draft: Draft, origin: Draft) -> Draft:
