@@ -34,7 +34,7 @@ export function startBox(editor: Editor, [x, y]: Point, side: number, scale: num
 export function arrowBox(editor: Editor, event: KeyboardEvent, scale: number): boolean {
   if (!(event.key in ARROWS) || event.ctrlKey || event.metaKey) return false;
   if (editor.draft?.id === null) return arrowNew(editor, event, editor.draft.box, scale);
-  if (editor.tool !== "select" || !editor.selected) return false;
+  if (editor.tool !== "select" || !editor.selected || editor.obstacle !== "") return false;
   return arrowSelected(editor, event, editor.selected);
 }
 

@@ -6,7 +6,7 @@
  */
 
 import { redrawn } from "./acts";
-import { separate, split } from "./components";
+import { partsOf, separate, split } from "./components";
 import type { Editor } from "./editor";
 import type { Gallery } from "./gallery";
 import type { Images } from "./images";
@@ -49,7 +49,11 @@ export class Creations {
     if (!item) return false;
     const pieces = split(item.crop, line);
     if (pieces.length > 1) return this.divide(item, pieces.slice(1), "split");
-    this.ports.say("Nothing is cut: the line must go right through the mask.");
+    this.ports.say(
+      partsOf(item.crop).areas.length > 1
+        ? "Nothing is cut: the parts are apart already. The Mask menu makes each one a mask."
+        : "Nothing is cut: the line must go right through the mask.",
+    );
     return false;
   }
 

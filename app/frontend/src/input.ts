@@ -64,7 +64,7 @@ export class Input {
     on("pointerup", this.up.bind(this));
     on("pointercancel", this.lost.bind(this));
     on("dblclick", () => {
-      if (takesPoints(ports.editor.tool) && ports.trail.isOpen) ports.trail.finish();
+      ports.trail.doubleClick();
     });
     on("pointerleave", this.hover.bind(this, null));
     on("wheel", this.wheel.bind(this));

@@ -48,22 +48,26 @@ abstract class Menu {
   }
 
   protected section(title: string, ...children: HTMLElement[]): void {
-    const heading = el("h3", { class: "mal-pop-title" }, title);
-    this.popover.panel.append(el("section", { class: "mal-pop-part" }, heading, ...children));
+    const heading = el("p", { class: "mal-pop-title", "aria-hidden": "true" }, title);
+    const part = { class: "mal-pop-part", role: "group", "aria-label": title };
+    this.popover.panel.append(el("div", part, heading, ...children));
   }
 }
 
 export class MaskMenu extends Menu {
   private readonly buttons = new Map<Action, HTMLButtonElement>();
 
+  private readonly hint = el("p", { class: "mal-pop-hint" }, "Select a mask first.");
+
   constructor(private readonly orders: Orders) {
     super("menu.mask", "shapes", "Mask");
-    this.section("Shape", ...SHAPE.map((action) => this.line(action)));
+    this.section("Shape", this.hint, ...SHAPE.map((action) => this.line(action)));
     this.section("Order and choice", ...ORDER.map((action) => this.line(action)));
   }
 
   update({ editor }: View): void {
     const { chosen, instances } = editor;
+    this.hint.hidden = chosen.length > 0;
     for (const [action, button] of this.buttons) {
       const isForAll = action === "select.all" || action === "show.all" || action === "alone";
       const least = action === "merge" ? 2 : 1;

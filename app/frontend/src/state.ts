@@ -1,7 +1,7 @@
 /** What tests and the console may look at: a copy, so that nothing can be changed through it. */
 
 import type { Studio } from "./studio";
-import type { Annotation, Box, Tool } from "./types";
+import type { Annotation, Box, Point, Tool } from "./types";
 import type { Viewport } from "./viewport";
 
 type Shown = Pick<
@@ -24,6 +24,8 @@ export interface CanvasState {
   readonly image_id: number | null; // once its pixels are on screen
   readonly instances: readonly Shown[];
   readonly selected: number | null;
+  readonly chosen: readonly number[];
+  readonly trail: readonly Point[]; // image pixels
   readonly tool: Tool;
   readonly radius: number; // image pixels
   readonly category_id: number;
@@ -54,6 +56,8 @@ export function stateOf(studio: Studio): CanvasState {
       }),
     ),
     selected: editor.selectedId,
+    chosen: editor.chosen.map(({ id }) => id),
+    trail: editor.trail,
     tool: editor.tool,
     radius: editor.radius,
     category_id: editor.categoryId,

@@ -47,6 +47,14 @@ export class Trail {
     else say(HINTS[tool] ?? "");
   }
 
+  /** Finish by a double click, whose clicks came before it. */
+  doubleClick(): void {
+    const { tool, trail } = this.ports.editor;
+    if (trail.length === 1)
+      this.cancel(); // its first click closed the polygon
+    else if (this.isOpen && tool !== "extreme") this.finish();
+  }
+
   /** Add a point unless it is where the last one is. */
   extend(point: Point, scale: number): boolean {
     const { editor } = this.ports;

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 
+import { arrowBox } from "../src/boxkeys";
 import { Editor } from "../src/editor";
 import { Placings } from "../src/placings";
 import { decode } from "../src/rle";
@@ -82,6 +83,14 @@ describe("a locked mask", () => {
     expect(editor.remove()).toBe(false);
     expect([changes, editor.undoable]).toEqual([[], 0]);
     expect(editor.obstacle).toBe("Mask 1 is locked. Unlock it first.");
+  });
+
+  it("keeps its box under the arrow keys", () => {
+    editor.setTool("select");
+    const right = { key: "ArrowRight", ctrlKey: false, metaKey: false } as KeyboardEvent;
+    expect([arrowBox(editor, right, 1), editor.draft]).toEqual([false, null]);
+    editor.place(1, { locked: false });
+    expect(arrowBox(editor, right, 1)).toBe(true);
   });
 
   it("can be reviewed, and undo still brings back what it was", () => {

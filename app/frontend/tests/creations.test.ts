@@ -283,6 +283,17 @@ describe("a polygon", () => {
     ]);
   });
 
+  it("may be closed by a double click, on the first point too", () => {
+    editor.select(1);
+    clicks("polygon", ...square, [0, 6.1]);
+    trail.doubleClick();
+    expect([editor.undoable, editor.trail]).toEqual([1, []]);
+    editor.undo();
+    clicks("polygon", ...square, [0, 2], [0, 2]);
+    trail.doubleClick();
+    expect([editor.undoable, editor.trail]).toEqual([1, []]);
+  });
+
   it("makes a new mask when none is selected", async () => {
     clicks("polygon", ...square);
     trail.finish();
@@ -332,6 +343,12 @@ describe("four extreme points", () => {
   it("too close together are no box", () => {
     clicks("extreme", [5, 1], [5.5, 1], [6, 1], [6.5, 1]);
     expect([boxes, said.at(-1)]).toEqual([[], expect.stringMatching(/too close/)]);
+  });
+
+  it("take no notice of a double click", () => {
+    clicks("extreme", [6, 1], [2, 3]);
+    trail.doubleClick();
+    expect(editor.trail).toHaveLength(2);
   });
 
   it("another tool forgets them", () => {
