@@ -9,7 +9,8 @@ from mal_core.config import option, require
 class FinetuneConfig:
     """A fine-tune on cached features of the decoder and the last blocks; on a GPU of all blocks."""
 
-    epochs: int = option(4, "passes over the crops at most")
+    epochs: int = option(3, "epochs at most: passes over the crops")
+    epoch_steps: int = option(12, "an epoch of fewer steps passes over the crops again")
     patience: int = option(2, "epochs without gain on the held-out images that end it; 0: none do")
     batch_size: int = option(8, "crops a step")
     views: int = option(2, "cached crops an instance: half of them mirrored")
@@ -31,7 +32,8 @@ class FinetuneConfig:
     seed: int = option(0, "seed of views and order")
 
     def __post_init__(self) -> None:
-        require(self, epochs=(1, 1000), patience=(0, 1000), batch_size=(1, 1024), views=(1, 16))
+        require(self, epochs=(1, 1000), epoch_steps=(1, 10**6), patience=(0, 1000))
+        require(self, batch_size=(1, 1024), views=(1, 16))
         require(self, tuned_blocks=(0, 48), gpu_blocks=(0, 48), seed=(0, 2**31))
         require(self, decoder_rate=(0, 1), encoder_rate=(0, 1), pull=(0, 1000))
         require(self, distil_weight=(0, 1000), distil_crops=(0, 10000), distil_batch=(0, 1024))

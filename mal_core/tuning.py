@@ -151,13 +151,15 @@ class Tuning:
         return event
 
     def _epoch(self, caches: Caches, number: int) -> float:
-        """Learn from each crop once; returns the mean loss of what was taught.
+        """Learn from each crop once, or more often if they are few; returns the mean loss.
 
         The order and the crops of other photos depend on the seed and the epoch alone.
         """
-        config = self._config
-        draw = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
-        parts = torch.randperm(len(caches.train), generator=draw).split(config.batch_size)
+        config, draw = self._config, torch.Generator()
+        draw.manual_seed(config.seed * 1_000_003 + number)
+        passes = -(-config.epoch_steps // -(-len(caches.train) // config.batch_size))
+        orders = [torch.randperm(len(caches.train), generator=draw) for _ in range(passes)]
+        parts = [rows for order in orders for rows in order.split(config.batch_size)]
         count = config.distil_batch if len(caches.elsewhere) else 0
         first, total = (number - 1) * len(parts), config.epochs * len(parts)
         losses = 0.0
@@ -166,7 +168,7 @@ class Tuning:
             others = torch.randint(max(1, len(caches.elsewhere)), (count,), generator=draw)
             work = partial(self._step, caches, rows, others, share, step / total)
             losses += self._portions.run(work)
-        return losses / len(caches.train)
+        return losses / (passes * len(caches.train))
 
     def _step(
         self, caches: Caches, rows: Tensor, others: Tensor, share: float, progress: float, size: int

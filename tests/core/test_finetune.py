@@ -31,6 +31,7 @@ State = dict[str, Tensor]
 CPU = torch.device("cpu")
 QUICK = FinetuneConfig(
     epochs=2,
+    epoch_steps=1,
     patience=0,
     batch_size=4,
     tuned_blocks=1,

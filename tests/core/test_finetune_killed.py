@@ -11,8 +11,8 @@ from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Dataset
 from tests.core.runs import Event, run
 
-FLAGS = "--epochs 4 --patience 0 --views 1 --batch-size 2 --tuned-blocks 1 --distil-crops 4"
-RATES = "--decoder-rate 1e-3 --encoder-rate 1e-3 --device cpu --threads 1 --json"
+FLAGS = "--epochs 4 --epoch-steps 1 --patience 0 --views 1 --batch-size 2 --tuned-blocks 1"
+RATES = "--distil-crops 4 --decoder-rate 1e-3 --encoder-rate 1e-3 --device cpu --threads 1 --json"
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ Draw = Callable[[int, int], Dataset]
 CPU = torch.device("cpu")
 QUICK = FinetuneConfig(
     epochs=4,
+    epoch_steps=1,
     patience=0,
     batch_size=4,
     views=1,
@@ -108,6 +109,30 @@ def test_masks_teach_by_their_weighted_loss(
     assert events[-1]["loss"] == pytest.approx(float(expected.detach()), abs=1e-5)
 
 
+@pytest.mark.parametrize(("least", "steps"), [(1, 2), (2, 2), (3, 4), (5, 6)])
+def test_few_crops_are_passed_over_again_in_an_epoch(
+    tiny: Checkpoint,
+    caches: Caches,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    least: int,
+    steps: int,
+) -> None:
+    seen: list[int] = []
+    real = FeatureCache.batch
+
+    def batch(self: FeatureCache, rows: Tensor, device: torch.device) -> Batch:
+        if self is caches.train:
+            seen.extend(rows.tolist())
+        return real(self, rows, device)
+
+    monkeypatch.setattr(FeatureCache, "batch", batch)
+    tune(tiny, caches, tmp_path / "run", replace(QUICK, epochs=1, epoch_steps=least))
+    assert len(seen) == 6 * steps // 2  # two steps of 4 and 2 crops are a pass
+    for start in range(0, len(seen), 6):
+        assert sorted(seen[start : start + 6]) == list(range(6))
+
+
 @pytest.mark.parametrize("weight", [1.0, 0.25])
 def test_boxes_teach_by_bags_mean_field_and_colours(
     tiny: Checkpoint, boxes: Caches, tmp_path: Path, weight: float
@@ -151,7 +176,8 @@ def test_distillation_keeps_answers_near_the_parent_s(
     for weight in (0.0, 30.0):
         config = replace(QUICK, distil_weight=weight)
         _, model = tune(tiny, unguided, tmp_path / f"{weight}", config)
-        gaps.append(float(distil_losses(answers(model, batch)[1], batch.guess).mean()))
+        gap = distil_losses(answers(model, batch)[1], batch.guess).detach().mean()
+        gaps.append(float(gap))
     assert gaps[1] < 0.5 * gaps[0]
 
 
