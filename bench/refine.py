@@ -2,7 +2,7 @@
 
     python bench/refine.py search TRAIN/ [--images 12]      # the settings, on training images only
     python bench/refine.py measure EVAL_PUBLIC/             # each method with its default settings
-    python bench/refine.py time                             # milliseconds a box
+    python bench/refine.py time                             # milliseconds of CPU a box
 
 Each sub-folder holds annotations.json (COCO, with masks) and images/. The network runs once a box,
 and only for boxes that some method refines: the masks of the others are the same in all, to the
@@ -177,7 +177,7 @@ def show_pair(pair: NDArray[np.float64], sign: str = "") -> str:
 
 
 def print_times(predictor: Predictor, runs: int = 15) -> None:
-    """Median milliseconds from probabilities to a mask on its rectangle, methods alternating."""
+    """Median milliseconds of CPU from probabilities to a mask on its rectangle, alternating."""
     for size in ((640, 480), (4000, 3000)):
         image = np.array(Image.fromarray(skimage.data.coffee()).resize(size))
         box = (0.2 * size[0], 0.2 * size[1], 0.65 * size[0], 0.7 * size[1])
@@ -186,9 +186,9 @@ def print_times(predictor: Predictor, runs: int = 15) -> None:
         for _ in range(runs + 2):
             for name, values in seconds.items():
                 refined = replace(prediction, refine=RefineConfig(method=name))
-                begin = time.perf_counter()
+                begin = time.thread_time()
                 refined.mask(0)
-                values.append(time.perf_counter() - begin)
+                values.append(time.thread_time() - begin)
         text = [f"{name} {1000 * statistics.median(v[2:]):.1f}" for name, v in seconds.items()]
         print(f"{size[0]}x{size[1]}, box of 45 % x 50 %: {', '.join(text)} ms", flush=True)
 

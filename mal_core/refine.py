@@ -31,7 +31,7 @@ SURE = 1e-6  # probabilities nearer to 0 or 1 than this count as this near
 class RefineConfig:
     """Whether and how the edge of a mask follows the image; a cell is one of the answer's."""
 
-    method: str = option("none", "none, guided (a guided filter) or meanfield")
+    method: str = option("guided", "none, guided (a guided filter) or meanfield")
     min_side: int = option(128, "boxes whose longer side is not longer stay as they are, pixels")
     max_side: int = option(512, "longer side at which larger boxes are worked on, pixels")
     radius: float = option(4.0, "guided: from a window's centre to its side, cells")
