@@ -134,6 +134,22 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Sketch:
+    """What a list needs of an instance at its head: all but its mask."""
+
+    id: int
+    image_id: int
+    number: int
+    state: State
+    category_id: int
+    has_mask: bool
+    score: float | None
+    flagged: bool
+    model_id: int | None
+    person: str
+
+
+@dataclass(frozen=True)
 class NewInstance:
     """An instance to be added, and where."""
 

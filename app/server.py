@@ -3,6 +3,7 @@
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import gradio as gr
 import torch
@@ -14,11 +15,13 @@ from app import ui
 from app.api import Api, install
 from app.auth import Sessions
 from app.canvas import STATIC
+from app.desk import Desk
 from app.errors import StudioError
 from app.images import Intake
 from app.jobs import Jobs
 from app.library import Library
 from app.pages.house import House
+from app.review import Review
 from app.settings import Settings
 from app.store import Store
 from app.workflow import Workflow
@@ -54,7 +57,9 @@ def build_app(settings: Settings) -> FastAPI:
         store.close()
 
     app = FastAPI(title=ui.TITLE, lifespan=lifespan, docs_url=None, redoc_url=None)
-    install(app, Api(workflow, sessions))
+    api = Api(workflow, sessions)
+    Desk(api, store, Review(store, lambda: datetime.now(UTC)))
+    install(app, api)
     app.mount("/mal/static", StaticFiles(directory=STATIC))
     page = ui.build(House(store, workflow, library, jobs, sessions))
     mounted: FastAPI = gr.mount_gradio_app(

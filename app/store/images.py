@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import Select, bindparam, func, select, update
 
 from app import schema
-from app.records import Image, ImageSummary, Split, State, TakenImage
+from app.records import Image, ImageSummary, Sketch, Split, State, TakenImage
 from app.session import COUNTABLE
 from app.store.database import Database, fetch
 from app.store.projects import take_numbers
-from app.store.rows import IMAGE, row_to_image
+from app.store.rows import IMAGE, SKETCH, row_to_image, row_to_sketch
 
 
 class Images(Database):
@@ -75,6 +75,24 @@ class Images(Database):
             if row.state is not None and row.state in counts[row.id]:
                 counts[row.id][State(row.state)] = row.n
         return [ImageSummary(image, counts[key]) for key, image in images.items()]
+
+    def list_sketches(self, project_id: int) -> list[Sketch]:
+        """All instances of a project that are not deleted, without their masks, by number.
+
+        Raises:
+            NotFound: there is no such project.
+        """
+        instance, revision = schema.instance, schema.revision
+        query = (
+            select(*SKETCH)
+            .select_from(instance)
+            .join(revision, schema.HEAD)
+            .where(instance.c.project_id == project_id, revision.c.state != str(State.DELETED))
+            .order_by(instance.c.number)
+        )
+        with self._read() as connection:
+            fetch(connection, schema.project, project_id)
+            return [row_to_sketch(row) for row in connection.execute(query)]
 
     def set_splits(self, project_id: int, splits: Mapping[int, Split]) -> list[Image]:
         """Say what images are for in training; those that have a split keep it.

@@ -18,6 +18,7 @@ from app.records import (
     ModelVersion,
     Project,
     Revision,
+    Sketch,
     Split,
     State,
 )
@@ -34,6 +35,14 @@ INSTANCE = [schema.instance.c[name] for name in ("id", "image_id", "number", "ve
 
 REVISION = [schema.revision.c[n] for n in ("id", "instance_id", "version", "is_conflict")] + _DRAFT
 """What `row_to_revision` needs, of the same three tables."""
+
+SKETCH = [
+    *(schema.instance.c[name] for name in ("id", "image_id", "number")),
+    *(schema.revision.c[name] for name in ("state", "category_id", "score", "flagged")),
+    *(schema.revision.c[name] for name in ("model_id", "person")),
+    schema.revision.c.counts.is_not(None).label("has_mask"),
+]
+"""What `row_to_sketch` needs, of instance and revision joined."""
 
 IMAGE = list(schema.image.c)
 
@@ -90,6 +99,22 @@ def row_to_instance(row: Row[Any]) -> Instance:
         person=row.person,
         reason=row.reason,
         saved_at=row.saved_at,
+    )
+
+
+def row_to_sketch(row: Row[Any]) -> Sketch:
+    """Of a row of the columns SKETCH."""
+    return Sketch(
+        id=row.id,
+        image_id=row.image_id,
+        number=row.number,
+        state=State(row.state),
+        category_id=row.category_id,
+        has_mask=bool(row.has_mask),
+        score=row.score,
+        flagged=bool(row.flagged),
+        model_id=row.model_id,
+        person=row.person,
     )
 
 

@@ -15,9 +15,11 @@ from fastapi.testclient import TestClient
 
 from app.api import Api, install
 from app.auth import Sessions
+from app.desk import Desk
 from app.images import Intake
 from app.library import Library
 from app.records import Category, Draft, Image, Instance, Project, State
+from app.review import Review
 from app.settings import Settings
 from app.store import Store
 from app.workflow import Workflow
@@ -102,7 +104,9 @@ def studio(prepared: Path, tiny_weights: Path, tmp_path: Path) -> Iterator[Studi
 
 @pytest.fixture
 def api(studio: Studio) -> Api:
-    return Api(studio.workflow, studio.sessions)
+    made = Api(studio.workflow, studio.sessions)
+    Desk(made, studio.store, Review(studio.store, lambda: NOW))
+    return made
 
 
 @pytest.fixture

@@ -26,6 +26,13 @@ def routes(instance: Instance) -> list[tuple[str, str, Any]]:
         ("POST", "/mal/annotations", to_body(instance, image_id=image, request_id="made")),
         ("PUT", f"/mal/annotations/{instance.id}", to_body(instance)),
         ("DELETE", f"/mal/annotations/{instance.id}", None),
+        ("GET", "/mal/queue/1", None),
+        ("POST", "/mal/accept", {"project_id": 1, "low": 1.0}),
+        ("DELETE", "/mal/accept/1/never", None),
+        ("GET", f"/mal/comments/{image}", None),
+        ("POST", "/mal/comments", {"image_id": image, "text": "look"}),
+        ("GET", "/mal/preferences", None),
+        ("PUT", "/mal/preferences", {"hand": "left"}),
         ("POST", "/mal/categories", {"project_id": 1, "name": "new"}),
     ]
 
@@ -54,7 +61,15 @@ def everything(studio: Studio) -> object:
     instances = [i for image in studio.images for i in
                  store.list_instances(image.id, include_deleted=True)]  # fmt: skip
     history = [store.list_revisions(instance.id) for instance in instances]
-    return history, store.list_categories(studio.project.id), store.list_images(studio.project.id)
+    said = [store.list_comments(image.id) for image in studio.images]
+    likes = [store.get_preferences(person) for person in ("Ada", "Eve", "")]
+    return (
+        history,
+        said,
+        likes,
+        store.list_categories(studio.project.id),
+        store.list_images(studio.project.id),
+    )
 
 
 def error_of(response: Response, status: int, code: str) -> dict[str, Any]:
