@@ -180,12 +180,13 @@ def teach(annotation: Annotation, box: Box, corrected: Corrected) -> Annotation:
 def measure(domain: Domain, predictor: Predictor) -> dict[str, Any]:
     """How the person fares with a predictor's proposals on the test images."""
     hand, pace = Hand(), Pace()
-    ious, strokes = [], []
+    ious, strokes, images = [], [], []
     for annotation, _, corrected in corrections(predictor, domain, domain.test, TEST):
         assert annotation.rle is not None
         proposal = corrected.mask ^ corrected.touched
         ious.append(iou(proposal, decode(annotation.rle)))
         strokes.append(corrected.strokes)
+        images.append(annotation.image_id)
     return {
         "n": len(ious),
         "iou": float(np.mean(ious)),
@@ -194,6 +195,7 @@ def measure(domain: Domain, predictor: Predictor) -> dict[str, Any]:
         "untouched": float(np.mean([count == 0 for count in strokes])),
         "given_up": float(np.mean([count == hand.most for count in strokes])),
         "ious": ious,
+        "images": images,
     }
 
 
