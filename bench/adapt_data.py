@@ -54,10 +54,10 @@ def read_sources(folder: Path, sources: Sequence[str]) -> Dataset:
             number = len(images) + 1
             name = f"{source}/images/{record.file_name}"
             images.append(replace(record, id=number, file_name=name))
+            kept = [a for a in group if a.rle is not None and a.rle.area >= SMALLEST]
             annotations += [
                 replace(a, id=len(annotations) + n, image_id=number, category_id=1)
-                for n, a in enumerate(group, start=1)
-                if a.rle is not None and a.rle.area >= SMALLEST
+                for n, a in enumerate(kept, start=1)
             ]
     return Dataset(images, [CategoryRecord(1, "object")], annotations)
 

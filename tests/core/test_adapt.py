@@ -1,6 +1,7 @@
 """The person of bench/adapt.py, the time they take, and which images they see."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,17 @@ def test_sources_are_joined_under_names_that_start_at_the_folder(tmp_path: Path)
     assert len({a.id for a in data.annotations}) == 8
     wanted = ["one/images/1.png", "one/images/2.png", "two/images/1.png", "two/images/2.png"]
     assert [image.file_name for image in data.images] == wanted
+
+
+def test_small_masks_are_left_out_and_the_others_numbered_on(tmp_path: Path) -> None:
+    data = some_data(3, 3)
+    speck = encode(np.ones((2, 2), np.bool_), height=50, width=60)
+    rows = [replace(a, rle=speck) if a.id % 3 == 1 else a for a in data.annotations]
+    (tmp_path / "one").mkdir()
+    coco.save(replace(data, annotations=rows), tmp_path / "one" / "annotations.json")
+    kept = read_sources(tmp_path, ["one"]).annotations
+    assert [a.id for a in kept] == [1, 2, 3, 4, 5, 6]
+    assert [a.image_id for a in kept] == [1, 1, 2, 2, 3, 3]
 
 
 def test_drawn_rings_are_the_same_each_time_and_have_holes(tmp_path: Path) -> None:
