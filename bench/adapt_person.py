@@ -1,7 +1,8 @@
 """A person at the canvas, simulated: brush strokes on the largest error, and what they take.
 
 Unlike `mal_core.simulate`, which makes prompts for training on the crop's grid, this one paints at
-image resolution and until the mask is good enough, as with the plain brush of the studio.
+image resolution and until the mask is good enough, as with the plain brush of the studio. Unlike
+the straight strokes of `mal_core.annotator`, a stroke here follows a curved error.
 """
 
 from dataclasses import dataclass
