@@ -271,6 +271,18 @@ describe("a lost race", () => {
     ]);
   });
 
+  it.each([
+    ["rejected", "corrected"],
+    ["accepted", "accepted"],
+    ["proposed", "corrected"],
+  ] as const)("keeps mine that is %s as %s beside theirs", async (state, expected) => {
+    const { mine } = lost[0];
+    const after = mine.after && { ...mine.after, state };
+    sync.decide({ ...lost[0], mine: { ...mine, after } }, "both");
+    await settle();
+    expect(created[0].request.state).toBe(expected);
+  });
+
   it("waits where theirs is locked, and says so", () => {
     editor.select(1);
     editor.placings.change(1, { locked: true });

@@ -122,6 +122,25 @@ describe("a token that grew too old", () => {
     expect(log.filter((line) => line.startsWith("/mal/session"))).toHaveLength(1);
   });
 
+  it("is not changed again for a refusal that comes late", async () => {
+    const log = guard(true);
+    const { fetch } = globalThis;
+    let arrive: () => void = () => undefined;
+    const late = new Promise<void>((resolve) => (arrive = resolve));
+    vi.stubGlobal("fetch", async (url: string, init: RequestInit) => {
+      const response = await fetch(url, init);
+      if (log.length === 1) await late;
+      return response;
+    });
+    const transport = new Transport("", "old");
+    const first = transport.save(CHANGE, 1);
+    await Promise.resolve();
+    await transport.save(CHANGE, 2);
+    arrive();
+    await first;
+    expect(log.filter((line) => line.startsWith("/mal/session"))).toHaveLength(1);
+  });
+
   it("is a refusal where the server gives no other", async () => {
     guard(false);
     const failed = new Transport("", "old").save(CHANGE, 1);
