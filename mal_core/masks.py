@@ -187,6 +187,21 @@ def iou(first: RLE, second: RLE) -> float:
     return float(coco_mask.iou([first.to_coco()], [second.to_coco()], [0])[0][0])
 
 
+def difference(first: RLE, second: RLE) -> RLE:
+    """The pixels that two masks of one image do not share.
+
+    Raises:
+        ValueError: if the sizes differ.
+    """
+    if (first.height, first.width) != (second.height, second.width):
+        raise ValueError(f"sizes differ: {first.to_coco()['size']} and {second.to_coco()['size']}")
+    # A run code is the list of the places where the value turns; places in both cancel out.
+    one, other = (np.cumsum(mask.runs)[:-1] for mask in (first, second))
+    turns = np.setxor1d(one, other, assume_unique=True)
+    runs = np.diff(turns, prepend=0, append=first.height * first.width)
+    return RLE.from_runs(runs.astype(np.int64), first.height, first.width)
+
+
 def polygons_to_rle(polygons: Sequence[Sequence[float]], height: int, width: int) -> RLE:
     """Fill the union of COCO polygons.
 

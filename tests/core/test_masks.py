@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from mal_core.errors import BadMask
-from mal_core.masks import RLE, Mask, decode, decode_crop, decode_rect, encode, iou, polygons_to_rle
+from mal_core.masks import (
+    RLE,
+    Mask,
+    decode,
+    decode_crop,
+    decode_rect,
+    difference,
+    encode,
+    iou,
+    polygons_to_rle,
+)
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -115,6 +125,23 @@ def test_iou_equals_its_definition(first: Mask, seed: int) -> None:
     expected = (first & second).sum() / union if union else 1.0
     rles = (encode(mask, height=height, width=width) for mask in (first, second))
     assert iou(*rles) == pytest.approx(expected)
+
+
+@given(masks(), st.integers(0, 2**32 - 1))
+def test_a_difference_is_what_one_mask_has_and_the_other_lacks(first: Mask, seed: int) -> None:
+    second = np.random.default_rng(seed).random(first.shape) < 0.5
+    height, width = first.shape
+    one, other, apart = (
+        encode(mask, height=height, width=width) for mask in (first, second, first ^ second)
+    )
+    assert difference(one, other) == difference(other, one) == apart
+    assert difference(one, apart) == other
+
+
+def test_a_difference_of_masks_of_different_images_is_a_mistake() -> None:
+    one, other = (encode(np.ones((2, 2), np.bool_), height=side, width=4) for side in (4, 5))
+    with pytest.raises(ValueError, match="sizes differ"):
+        difference(one, other)
 
 
 @given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=30))
