@@ -1,214 +1,263 @@
-"""Fine-tunes as child processes: start, follow, stop, judge, publish.
+"""Fine-tunes: freeze, queue, run, judge, publish; one at a time, over the end of the studio.
 
-A job is a row in the database and `python -m mal_core finetune --json` in a process group of its
-own, at low priority; a crash or lack of memory stays in the child. New weights are published under
-their content hash, then one transaction records them and, if they passed, puts them in use.
+A job is a row in the database and `python -m mal_core finetune --json` as a child process; a crash
+or lack of memory stays in the child. New weights are published under their content hash, then one
+transaction records them and, if they passed the gate, puts them in use.
 """
 
-import json
 import logging
-import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 
+from app.again import Again
+from app.children import STOP_SECONDS, Child
 from app.errors import NotAllowed, StudioError
+from app.gate import Verdict, judge
+from app.history import newest_proposals
 from app.images import path_of
-from app.learning import Labelled, Verdict, choose_splits, judge, reviewed_masks, snapshot
-from app.records import Job, JobState, NewModel, Split
-from app.settings import Settings
+from app.learning import Labels, check_enough, choose_splits, gather, snapshot
+from app.records import Job, JobState, ModelState, ModelVersion, NewModel, Split
+from app.settings import PHOTOS, Settings
 from app.store import Store
+from app.worker import Worker
 from app.workflow import Workflow
 from mal_core import checkpoint, coco
 from mal_core.errors import MALError, TrainingError
 from mal_core.files import move_whole
 
 KIND = "fine-tune"
-LOW_PRIORITY = 10
-STOP_SECONDS = 5.0
 NEW_WEIGHTS = "new.safetensors"
-_FILES = {Split.TRAIN: "train.json", Split.HELD_OUT: "held-out.json"}
+COMPARISON = f"{NEW_WEIGHTS}.compare.json"
+LOG = "log.txt"
+OPEN = (JobState.QUEUED, JobState.RUNNING)
+FROZEN = {Split.TRAIN: "train.json", Split.HELD_OUT: "held-out.json"}
 log = logging.getLogger(__name__)
 
 
 class Jobs:
-    """Runs at most one fine-tune at a time."""
+    """Runs one fine-tune at a time; the others wait."""
 
-    def __init__(self, settings: Settings, store: Store, workflow: Workflow) -> None:
+    def __init__(self, settings: Settings, store: Store, workflow: Workflow, again: Again) -> None:
         self._settings = settings
         self._store = store
         self._workflow = workflow
+        self._again = again
         self._lock = Lock()
-        self._children: dict[int, subprocess.Popen[str]] = {}
-        self._follower: Thread | None = None
+        self._child: tuple[int, Child] | None = None
         self._stopped: set[int] = set()
+        self._worker = Worker(store, KIND, self._carry_out, settings.jobs / "fine-tune.lock")
 
     def recover(self) -> None:
-        """Close the books on jobs that a former server left queued or running."""
-        for job in self._store.running_jobs():
-            self._close(job.id, "the studio was stopped while this job ran; start it again")
-            self._sweep(job.id)
-
-    def start(self, project_id: int) -> Job:
-        """Freeze the reviewed masks and start to learn from them.
+        """Go on with what a former studio left running or queued.
 
         Raises:
-            NotAllowed: too few reviewed masks, or another fine-tune runs.
-            StudioError: the disk or the system refuses; the job is on record as failed.
+            NotAllowed: another studio on this data folder does.
         """
-        with self._lock:
-            if self._children:
-                raise NotAllowed("a fine-tune is running: wait for it or stop it first")
-            job, labelled, splits = self._prepare(project_id)
-            try:
-                self._freeze(job, labelled, splits)
-                child = self._spawn(self._command(job), self._folder(job.id))
-            except OSError as error:
-                text = f"the training could not be started: {error.strerror}"
-                self._close(job.id, text)
-                raise StudioError(text) from error
-            self._children[job.id] = child
-            self._follower = Thread(target=self._follow, args=(job, child), daemon=True)
-            self._follower.start()
+        self._worker.begin()
+
+    def start(self, project_id: int, *, boxes_do: bool = False) -> Job:
+        """Freeze what is labelled now, and learn from it as soon as no other fine-tune runs.
+
+        Args:
+            project_id: the project.
+            boxes_do: whether boxes alone are enough to learn from.
+
+        Raises:
+            NotAllowed: too little is labelled, or another studio on this data folder works.
+            StudioError: the disk refuses; nothing was begun.
+        """
+        self._worker.begin()
+        with self._lock:  # of two at once, the second sees the parts that the first gave images
+            known = gather(self._store.list_project_instances(project_id))
+            check_enough(known, boxes_do=boxes_do)
+            job = self._freeze(project_id, known)
+        self._worker.wake()
         return job
 
     def stop(self, job_id: int) -> None:
         """Ask a job to end; nothing of it is used.
 
         Raises:
-            NotAllowed: it does not run.
+            NotAllowed: it does not run, nor wait to.
         """
+        state = self._store.get_job(job_id).state
         with self._lock:
-            child = self._children.get(job_id)
-            if child is None or child.poll() is not None:
+            child = self._child[1] if self._child and self._child[0] == job_id else None
+            if state not in OPEN or (child is not None and child.has_ended):
                 raise NotAllowed("this job does not run any more")
             self._stopped.add(job_id)
-        _terminate(child)
+        if child is not None:
+            child.end()
+        elif state is JobState.QUEUED:
+            self._close(job_id, "")
+
+    def decide(self, job_id: int, *, use: bool) -> ModelVersion:
+        """Take a person's word on weights that the gate could not judge.
+
+        Raises:
+            NotAllowed: nobody asked, or the answer was given.
+            NotFound: the weights are gone.
+        """
+        job = self._store.get_job(job_id)
+        model = next(
+            (m for m in self._store.list_models(job.project_id) if m.job_id == job_id), None
+        )
+        if model is None:
+            raise NotAllowed("this job left no weights to decide on")
+        if use:
+            self._workflow.adopt(model.sha256, model.name)
+        state = ModelState.PROMOTED if use else ModelState.REJECTED
+        with self._store.transaction():
+            decided = self._store.decide_model(model.id, state)
+            outcome = {**job.result, "state": str(state), "decided": True, "in_use": use}
+            self._store.set_job(job.id, result=outcome)
+        if use:
+            self._again.start(job.project_id)
+        return decided
 
     def close(self) -> None:
-        """Stop whatever runs, at the server's end, and see it into the books."""
-        for job_id in list(self._children):
-            with suppress(NotAllowed):  # it ended by itself meanwhile
-                self.stop(job_id)
-        if self._follower is not None:
-            self._follower.join(STOP_SECONDS)
+        """End with the server; what runs goes on at the next start."""
+        with self._lock:
+            running = self._child
+        if running is not None:
+            self._worker.leave()
+            running[1].end()
+        self._worker.end(STOP_SECONDS)
 
-    def _prepare(self, project_id: int) -> tuple[Job, Labelled, Mapping[int, Split]]:
-        """Choose what to learn from and what to judge by, and record the job with both."""
-        store, parent = self._store, self._workflow.model_in_use(project_id)
-        labelled = reviewed_masks(store.list_project_instances(project_id))
-        images = [image for image, _ in labelled]
-        splits = choose_splits(images)
-        store.set_splits(project_id, splits)
-        revisions = {i.id: i.version for _, instances in labelled for i in instances}
-        params = {
-            "parent_id": parent.id,
-            "versions": {str(key): version for key, version in revisions.items()},
-            "held_out_images": [i.id for i in images if splits[i.id] is Split.HELD_OUT],
-        }
-        return store.add_job(project_id, KIND, params, datetime.now(UTC)), labelled, splits
-
-    def _freeze(self, job: Job, labelled: Labelled, splits: Mapping[int, Split]) -> None:
-        """Write the masks to learn from and to judge by into the job's folder."""
-        folder = self._folder(job.id)
-        folder.mkdir(parents=True, exist_ok=True)
+    def _freeze(self, project_id: int, known: list[Labels]) -> Job:
+        """Write what to learn from and to judge by into a new job's folder, and record both."""
+        store = self._store
+        splits = choose_splits(known)
+        categories = store.list_categories(project_id)
         root = self._settings.images
-        paths = {i.id: path_of(self._settings, i).relative_to(root) for i, _ in labelled}
-        categories = self._store.list_categories(job.project_id)
-        parts = snapshot(labelled, splits, categories, paths)
-        for part, name in _FILES.items():
-            coco.save(parts[part], folder / name)
+        paths = {k.image.id: path_of(self._settings, k.image).relative_to(root) for k in known}
+        proposals = newest_proposals(store.list_project_revisions(project_id))
+        parts = snapshot(known, splits, categories, paths, proposals)
+        params = _to_params(known, splits)
+        # Held until the files are there: the worker must not find the job before.
+        with store.transaction():
+            store.set_splits(project_id, splits)
+            job = store.add_job(project_id, KIND, params, datetime.now(UTC))
+            try:
+                folder = self._folder(job.id)
+                shutil.rmtree(folder, ignore_errors=True)  # of another life of the database
+                folder.mkdir(parents=True)
+                for part, name in FROZEN.items():
+                    coco.save(parts[part], folder / name)
+            except OSError as error:
+                raise StudioError(
+                    f"the fine-tune could not be started: {error.strerror}"
+                ) from error
+        return job
+
+    def _carry_out(self, job: Job) -> None:
+        """Run the child to its end and see what it left; a killed one is begun again."""
+        try:
+            job = self._launch(job)
+            child = Child(self._command(job), self._folder(job.id) / LOG)
+        except (OSError, MALError) as error:
+            text = error.strerror if isinstance(error, OSError) else str(error)
+            self._close(job.id, f"the training could not be started: {text}")
+            return
+        with self._lock:
+            self._child = job.id, child
+            is_stopped = job.id in self._stopped
+        try:
+            if is_stopped:  # while it began
+                child.end()
+            result = self._listen(job, child)
+            self._finish(job, child, result)
+        except Exception as error:
+            log.exception("job %s", job.id)
+            text = str(error) if isinstance(error, MALError) else f"internal error: {error!r:.200}"
+            self._close(job.id, text)
+        finally:
+            child.end()
+            with self._lock:
+                self._child = None
+            if self._store.get_job(job.id).ended_at is not None:
+                self._sweep(job.id)
+
+    def _launch(self, job: Job) -> Job:
+        """Record the start; the parent is the model in use when the first attempt begins."""
+        parent = job.params.get("parent_id") or self._workflow.model_in_use(job.project_id).id
+        params = {**job.params, "parent_id": parent}
+        return self._store.launch_job(job.id, params, datetime.now(UTC))
 
     def _command(self, job: Job) -> list[str]:
         folder = self._folder(job.id)
         parent = self._store.get_model(int(job.params["parent_id"]))
         weights = self._workflow.weights_path(parent)
-        files = {part: str((folder / name).resolve()) for part, name in _FILES.items()}
+        files = {part: str((folder / name).resolve()) for part, name in FROZEN.items()}
+        probe = self._settings.probe
         return [
             *(sys.executable, "-m", "mal_core", "finetune"),
             *(files[Split.TRAIN], str(self._settings.images.resolve())),
             *("--held-out", files[Split.HELD_OUT]),
             *("--weights", str(weights.resolve())),
             *("--out", str((folder / NEW_WEIGHTS).resolve())),
+            *(("--probe", str(probe.resolve()), str(PHOTOS)) if probe.exists() else ()),
             *("--device", self._settings.device, "--threads", str(self._settings.threads)),
+            *(("--resume",) if job.launches > 1 else ()),
             "--json",
         ]
 
-    def _spawn(self, command: list[str], folder: Path) -> "subprocess.Popen[str]":
-        with (folder / "log.txt").open("w", encoding="utf-8") as errors:
-            return subprocess.Popen(  # noqa: S603 - our own interpreter and checked paths
-                ["nice", "-n", str(LOW_PRIORITY), *command],  # noqa: S607
-                cwd=Path(__file__).resolve().parent.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
-
-    def _follow(self, job: Job, child: "subprocess.Popen[str]") -> None:
-        """Carry the child's events into the database until it ends; then judge."""
-        try:
-            result = self._listen(job.id, child)
-            self._finish(job, child.wait(), result)
-        except Exception as error:
-            log.exception("job %s", job.id)
-            text = str(error) if isinstance(error, MALError) else f"internal error: {error!r:.200}"
-            self._close(job.id, text)
-        finally:
-            _terminate(child)
-            with self._lock:
-                del self._children[job.id]
-                self._stopped.discard(job.id)
-            self._sweep(job.id)
-
-    def _listen(self, job_id: int, child: "subprocess.Popen[str]") -> Mapping[str, Any]:
-        """Read events to the end of the child's output; returns the final figures."""
-        curve: list[Mapping[str, Any]] = []
+    def _listen(self, job: Job, child: Child) -> Mapping[str, Any]:
+        """Carry the child's events into the database; returns the final figures."""
+        curve = {row["epoch"]: row for row in job.progress.get("curve", [])}
+        notices = list(job.progress.get("notices", []))
+        if job.launches > 1:
+            why = job.error or "the studio was stopped"
+            notices.append(f"begun again, attempt {job.launches}: {why}")
         result: dict[str, Any] = {}
-        assert child.stdout is not None
-        with child.stdout as lines:
-            for line in lines:
-                kind, event = _read_event(line)
-                if kind in ("judged", "saved"):
-                    result |= event
-                elif kind == "epoch":
-                    curve.append(event)
-                progress = {"stage": kind, "curve": curve} | event
-                self._store.set_job(job_id, state=JobState.RUNNING, progress=progress)
+        for kind, event in child.events(lambda: self._store.beat_job(job.id, datetime.now(UTC))):
+            if kind in ("judged", "saved"):
+                result |= event
+            elif kind == "epoch":
+                curve[event["epoch"]] = event
+            elif kind == "notice":
+                notices.append(str(event["text"]))
+            progress = {"stage": kind, "curve": list(curve.values()), "notices": notices} | event
+            self._store.set_job(job.id, progress=progress)
         return result
 
-    def _finish(self, job: Job, code: int, result: Mapping[str, Any]) -> None:
+    def _finish(self, job: Job, child: Child, result: Mapping[str, Any]) -> None:
         """Use what a child left, unless it failed or was stopped; too late to stop from here on."""
+        code = child.wait()
         with self._lock:
             is_stopped = job.id in self._stopped
-        if is_stopped or code != 0 or "sha256" not in result:
-            self._close(job.id, self._last_words(job.id, code))
+        if self._worker.is_ending and not is_stopped and code != 0:
+            return  # ended with the studio: goes on at the next start
+        if code < 0 and not is_stopped:
+            self._store.set_job(job.id, error=child.last_words(code))  # and is begun again
+        elif is_stopped or code != 0 or "sha256" not in result:
+            self._close(job.id, child.last_words(code))
         else:
             self._publish(job, result)
 
     def _publish(self, job: Job, result: Mapping[str, Any]) -> None:
-        """Move the weights to their hash, load them once, record them; use them if they pass."""
-        verdict = judge(result)
+        """Move the weights to their hash, try them out, record them; use them if they pass."""
+        verdict = judge(result, len(job.params["held_out_images"]))
         made = self._folder(job.id) / NEW_WEIGHTS
-        loaded = checkpoint.load(made)  # strict: the smoke test of the file
-        if loaded.sha256 != result["sha256"]:
-            raise NotAllowed("the new weights are not the ones the child wrote")
-        move_whole(made, self._settings.models / f"{loaded.sha256}.safetensors")
-        self._record(job, verdict, result)
+        sha256 = checkpoint.load(made).sha256
+        if sha256 != result["sha256"]:
+            raise TrainingError("the new weights are not the ones the child wrote")
+        move_whole(made, self._settings.models / f"{sha256}.safetensors")
+        self._workflow.adopt(sha256, f"fine-tune {job.id}")
+        if self._record(job, verdict, result):
+            self._again.start(job.project_id)
 
-    def _record(self, job: Job, verdict: Verdict, result: Mapping[str, Any]) -> None:
+    def _record(self, job: Job, verdict: Verdict, result: Mapping[str, Any]) -> bool:
         """Make the weights known; they are used if they passed what is still in use."""
         now = datetime.now(UTC)
-        figures = {**result, "reason": verdict.reason}
+        counts = {key: job.params[key] for key in ("n_masks", "n_boxes")}
+        figures = {**result, **counts, "reason": verdict.reason}
         model = NewModel(
             name=f"fine-tune {job.id}",
             sha256=str(result["sha256"]),
@@ -218,54 +267,51 @@ class Jobs:
             job_id=job.id,
         )
         with self._store.transaction():
-            made = self._store.publish(model, use=verdict.promoted, now=now)
+            made = self._store.publish(model, verdict.state, now)
             in_use = self._store.get_project(job.project_id).model_id == made.id
-            if verdict.promoted and not in_use:
+            if verdict.state is ModelState.PROMOTED and not in_use:
                 figures["reason"] += "; another model was chosen meanwhile and stays in use"
-            outcome = {**figures, "promoted": verdict.promoted, "in_use": in_use}
+            outcome = {**figures, "state": str(verdict.state), "in_use": in_use}
             self._store.set_job(job.id, state=JobState.DONE, result=outcome, ended_at=now)
+        return in_use
 
     def _close(self, job_id: int, text: str) -> None:
         """Close a job that came to nothing: stopped if a person asked for it, else failed."""
         stopped = job_id in self._stopped
         state, error = (JobState.STOPPED, "") if stopped else (JobState.FAILED, text)
-        try:
+        with suppress(NotAllowed):  # it is closed already
             self._store.set_job(job_id, state=state, error=error, ended_at=datetime.now(UTC))
-        except StudioError:  # it is closed already, or the disk is full
-            log.exception("job %s could not be closed as %s", job_id, state)
-
-    def _last_words(self, job_id: int, code: int) -> str:
-        """Why the child ended: its last line on stderr, or the signal that killed it."""
-        if code < 0:
-            return f"the training process was killed by signal {-code}, perhaps for lack of memory"
-        text = (self._folder(job_id) / "log.txt").read_text("utf-8", errors="replace").strip()
-        words = text.splitlines()[-1] if text else "no message"
-        return f"the training process ended with status {code}: {words[:500]}"
 
     def _sweep(self, job_id: int) -> None:
-        """Remove what a child that was killed could not: features, weights nobody uses."""
-        folder = self._folder(job_id)
-        (folder / NEW_WEIGHTS).unlink(missing_ok=True)
-        for features in folder.glob("features-*"):
-            shutil.rmtree(features, ignore_errors=True)
+        """Keep what the job was made from and what it showed; remove the rest."""
+        kept = {*FROZEN.values(), LOG, COMPARISON}
+        for path in self._folder(job_id).iterdir():
+            if path.name in kept:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def _folder(self, job_id: int) -> Path:
-        return self._settings.jobs / str(job_id)
+        return job_folder(self._settings, job_id)
 
 
-def _read_event(line: str) -> tuple[str, dict[str, Any]]:
-    try:
-        event = json.loads(line)
-        return event.pop("event"), event
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise TrainingError(f"the training process wrote no event but {line!r:.100}") from error
+def job_folder(settings: Settings, job_id: int) -> Path:
+    """Where a job's frozen data and what it showed lie."""
+    return settings.jobs / str(job_id)
 
 
-def _terminate(child: "subprocess.Popen[str]") -> None:
-    """End a child and what it started, politely first."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        if child.poll() is not None:
-            return
-        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            os.killpg(child.pid, sign)
-            child.wait(STOP_SECONDS)
+def _to_params(known: list[Labels], splits: Mapping[int, Split]) -> dict[str, Any]:
+    """What a job is on record with: the revision of everything it uses, and who judges."""
+    train = [k for k in known if splits[k.image.id] is Split.TRAIN]
+    judges = [k for k in known if splits[k.image.id] is Split.HELD_OUT and k.masks]
+    masks = [i for k in train for i in k.masks]
+    boxes = [i for k in train for i in k.boxes]
+    held = [i for k in judges for i in k.masks]
+    return {
+        "versions": {str(i.id): i.version for i in [*masks, *boxes, *held]},
+        "held_out_images": [k.image.id for k in judges],
+        "n_masks": len(masks),
+        "n_boxes": len(boxes),
+    }

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import skimage.data
-
 from app.exchange.coco import ExportReport, ImportReport, export_project, import_coco
 from app.images import Expanded, Found, Intake, expand
 from app.records import ModelState, ModelVersion, NewModel, Project
-from app.settings import Settings
+from app.settings import PHOTOS, Settings
 from app.store import Store
 from app.workflow import Workflow
 from mal_core import checkpoint, coco
@@ -86,8 +84,7 @@ class Library:
 
     def add_samples(self, project_id: int) -> Iterator[Step]:
         """Add the photos that scikit-image brings along."""
-        folder = Path(skimage.data.__file__).parent
-        yield from self._take(project_id, [Found(folder / name, name) for name in SAMPLE_FILES])
+        yield from self._take(project_id, [Found(PHOTOS / name, name) for name in SAMPLE_FILES])
 
     def add_files(self, project_id: int, paths: Sequence[Path]) -> Iterator[Step]:
         """Take images, folders and zips in; what cannot be used is told and left out."""

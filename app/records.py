@@ -42,8 +42,9 @@ class ModelState(StrEnum):
     """What became of a model version."""
 
     BUNDLED = "bundled"  # came with the studio
-    PROMOTED = "promoted"  # passed the gate when it was made
+    PROMOTED = "promoted"  # passed the gate when it was made, or a person chose it
     REJECTED = "rejected"  # did not pass; kept with its figures
+    UNDECIDED = "undecided"  # the gate had too little to go by; a person decides
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class Comment:
 
 @dataclass(frozen=True)
 class Job:
-    """A piece of long work done by a child process."""
+    """A piece of long work; it outlives the server that began it."""
 
     id: int
     project_id: int
@@ -195,7 +196,9 @@ class Job:
     progress: Mapping[str, Any]
     result: Mapping[str, Any]
     error: str
+    launches: int  # how often it was begun: more than once if something was killed
     created_at: datetime
+    alive_at: datetime | None  # its last sign of life
     ended_at: datetime | None
 
 
@@ -211,6 +214,7 @@ class ModelVersion:
     sha256: str
     state: ModelState
     figures: Mapping[str, Any]
+    notes: str  # a person's own words
     created_at: datetime
 
 

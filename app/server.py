@@ -1,5 +1,6 @@
 """Puts the studio together: store, model, routes and pages in one FastAPI app."""
 
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,20 +13,23 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from app import ui
+from app.again import Again
 from app.api import Api, install
 from app.auth import Sessions
 from app.canvas import STATIC
 from app.desk import Desk
-from app.errors import StudioError
+from app.errors import NotAllowed, StudioError
 from app.images import Intake
 from app.jobs import Jobs
 from app.library import Library
 from app.pages.house import House
+from app.registry import Registry
 from app.review import Review
 from app.settings import Settings
 from app.store import Store
 from app.workflow import Workflow
 
+log = logging.getLogger(__name__)
 GOODBYE_SECONDS = 3  # an open page holds a connection that would never end by itself
 
 
@@ -43,16 +47,19 @@ def build_app(settings: Settings) -> FastAPI:
     store = Store(settings.database)
     workflow = Workflow(settings, store)
     intake = Intake(settings)
-    jobs = Jobs(settings, store, workflow)
+    again = Again(settings, store, workflow)
+    jobs = Jobs(settings, store, workflow, again)
+    registry = Registry(store, workflow, again)
     library = Library(settings, store, intake, workflow)
     sessions = Sessions(settings.data_dir / "secret")
-    jobs.recover()
     library.prepare()
+    _recover(again, jobs)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         jobs.close()
+        again.close()
         intake.close()
         store.close()
 
@@ -61,7 +68,7 @@ def build_app(settings: Settings) -> FastAPI:
     Desk(api, store, Review(store, lambda: datetime.now(UTC)))
     install(app, api)
     app.mount("/mal/static", StaticFiles(directory=STATIC))
-    page = ui.build(House(store, workflow, library, jobs, sessions))
+    page = ui.build(House(store, workflow, library, jobs, again, registry, sessions))
     mounted: FastAPI = gr.mount_gradio_app(
         app,
         page,
@@ -73,9 +80,18 @@ def build_app(settings: Settings) -> FastAPI:
         footer_links=[],
         show_error=True,
         max_file_size=settings.max_upload_bytes,
-        allowed_paths=[str(settings.exports.resolve())],
+        allowed_paths=[str(path.resolve()) for path in (settings.exports, settings.models)],
     )
     return mounted
+
+
+def _recover(again: Again, jobs: Jobs) -> None:
+    """Go on with the jobs of a former studio, unless another one on this folder does."""
+    try:
+        again.recover()
+        jobs.recover()
+    except NotAllowed as error:
+        log.warning("%s", error)
 
 
 def serve(settings: Settings, tell: Callable[[str], None]) -> None:

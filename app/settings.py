@@ -11,9 +11,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import skimage.data
+
 from app.errors import StudioError
 
 _PREFIX = "MAL_"
+PHOTOS = Path(skimage.data.__file__).parent  # freely licensed; scikit-image brings them along
 _BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "mal-small-256.safetensors"
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -73,6 +76,11 @@ class Settings:
                 values[name] = _parse(variable, text, kinds.get(name))
         values |= {name: value for name, value in overrides.items() if value is not None}
         return cls(**values)
+
+    @property
+    def probe(self) -> Path:
+        """COCO masks on PHOTOS that tell whether new weights forget; beside the bundled ones."""
+        return self.weights.parent / "probe.json"
 
     @property
     def database(self) -> Path:

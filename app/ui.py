@@ -1,4 +1,4 @@
-"""Joins the pages into one Gradio app: header, project choice, three tabs."""
+"""Joins the pages into one Gradio app: header, project choice, four tabs."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import gradio as gr
 
 from app.canvas import mask_canvas
 from app.pages.house import LOCAL_PERSON, QUIET, House, project_choices, shown
+from app.pages.insight import InsightPage
 from app.pages.library import LibraryPage
 from app.pages.train import TrainPage
 
@@ -52,6 +53,13 @@ CSS = """
 .mal-report ul { margin: 4px 0 0 18px; }
 .mal-bar { height: 10px; border-radius: 5px; overflow: hidden; max-width: 520px;
   background: var(--border-color-primary); }
+.mal-gallery { display: flex; flex-wrap: wrap; gap: 12px; margin: 4px 0 12px; }
+.mal-gallery figure { margin: 0; max-width: 240px; }
+.mal-gallery img { display: block; border-radius: 4px; max-width: 100%; }
+.mal-gallery figcaption { color: var(--mal-quiet); font-size: 13px; }
+.mal-key b { padding: 1px 8px; border-radius: 3px; color: #000; border: 1px solid #7c8799; }
+.mal-key .truth { background: #fff; } .mal-key .before { background: #e69f00; }
+.mal-key .after { background: #56b4e9; }
 .mal-bar span { display: block; height: 100%; background: var(--color-accent); }
 """
 HEAD = '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -62,7 +70,8 @@ def build(house: House) -> Any:  # noqa: ANN401 - Gradio is untyped
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=KEEP_UPLOADS
     ) as page:
-        stamp = gr.State(0.0)
+        # Not gr.State: its change is not told after an act that leaves the queue.
+        stamp = gr.Number(0.0, label="Stamp", visible="hidden")
         with gr.Row(elem_classes="mal-head"):
             gr.HTML(f"<h1>{TITLE}</h1>", min_width=120, padding=False)
             project = gr.Dropdown(
@@ -76,6 +85,8 @@ def build(house: House) -> Any:  # noqa: ANN401 - Gradio is untyped
                 LibraryPage(house, project, stamp, tab)
             with gr.Tab("Train") as tab:
                 TrainPage(house, project, stamp, tab)
+            with gr.Tab("Insight") as tab:
+                InsightPage(house, project, stamp, tab)
 
         @shown
         def open_page(request: gr.Request) -> tuple[Any, Any]:

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import Conflict, NotAllowed, NotFound
+from app.history import PROPOSED, PROPOSED_AGAIN, is_untouched
 from app.images import load_image
 from app.records import Box, Draft, Image, Instance, ModelVersion, State
 from app.settings import Settings
 from app.store import Store
-from mal_core.errors import BadBox
+from mal_core.errors import BadBox, CheckpointError
 from mal_core.geometry import check_boxes
 from mal_core.masks import RLE
 from mal_core.predictor import Predictor
@@ -97,11 +98,11 @@ class Workflow:
         now = datetime.now(UTC)
         if known is None:
             with self.store.transaction():
-                instance = self.store.add_instance(image_id, draft, person, "proposed", now)
+                instance = self.store.add_instance(image_id, draft, person, PROPOSED, now)
                 if request_id:
                     self.store.add_answer(person, request_id, instance.id)
         else:
-            instance = self.store.save_instance(known[0], draft, known[1], person, "proposed", now)
+            instance = self.store.save_instance(known[0], draft, known[1], person, PROPOSED, now)
         return Proposal(instance, {**seconds, **stages, "store": time.perf_counter() - begin})
 
     def steer(
@@ -228,13 +229,57 @@ class Workflow:
             done += 1
         return done
 
+    def propose_again(self, instance_id: int) -> bool:
+        """Ask the model in use for an untouched proposal of another model.
+
+        A mask that this model made of the same box before, as after a roll back, is brought back
+        from the history.
+
+        Returns:
+            Whether it has a new mask; never, where a person has touched it or does so meanwhile.
+        """
+        instance = self.store.get_instance(instance_id)
+        image = self.store.get_image(instance.image_id)
+        model, revisions = (
+            self.model_in_use(image.project_id),
+            self.store.list_revisions(instance_id),
+        )
+        head = instance.draft
+        if not is_untouched(revisions) or head.rle is None or head.model_id == model.id:
+            return False
+        drafts = [r.draft for r in reversed(revisions)]
+        earlier = (d for d in drafts if d.model_id == model.id and d.box == head.box and d.rle)
+        draft = next(earlier, None)
+        if draft is None:
+            draft, _ = self._label(model, self._pixels(image), head.box, head.category_id)
+        draft = replace(draft, category_id=head.category_id)
+        now = datetime.now(UTC)
+        try:
+            self.store.save_instance(instance.id, draft, instance.version, "", PROPOSED_AGAIN, now)
+        except Conflict:
+            return False
+        return True
+
+    def adopt(self, sha256: str, name: str) -> None:
+        """Load weights and see them work, so that they can be put in use at once.
+
+        Args:
+            sha256: of the checkpoint among the studio's models.
+            name: what to call them in an error.
+
+        Raises:
+            NotFound: the file is gone, or is not the one it was.
+            CheckpointError: it cannot be read, or its network answers no numbers.
+        """
+        self._predictor_of(sha256, name)
+
     def model_in_use(self, project_id: int) -> ModelVersion:
         """The model version that proposes a project's masks."""
         return self.store.get_model(self.store.get_project(project_id).model_id)
 
     def weights_path(self, model: ModelVersion) -> Path:
         """Where a model version's checkpoint lies."""
-        return self.settings.models / f"{model.sha256}.safetensors"
+        return self._path_of(model.sha256)
 
     def _label(
         self,
@@ -248,7 +293,7 @@ class Workflow:
         """Run the model on one box, or on the strokes that correct its mask."""
         height, width = pixels.shape[:2]
         clipped = check_boxes([box], height, width)[0]
-        predictor = self._predictor(model)
+        predictor = self._predictor_of(model.sha256, model.name)
         with self._labelling:
             prediction = predictor.predict(pixels, [clipped], [strokes], [current])
         begin = time.perf_counter()
@@ -289,18 +334,30 @@ class Workflow:
     def _cached_bytes(self) -> int:
         return sum(pixels.nbytes for pixels in self._images.values())
 
-    def _predictor(self, model: ModelVersion) -> Predictor:
-        """The predictor of a model version, loaded at first use and checked against its hash."""
+    def _predictor_of(self, sha256: str, name: str) -> Predictor:
+        """The predictor of a checkpoint, loaded at first use, checked and tried out."""
         with self._loading:
-            if model.sha256 not in self._predictors:
-                predictor = Predictor.load(self.weights_path(model), self.settings.device)
-                if predictor.checkpoint.sha256 != model.sha256:
-                    raise NotFound(f"the weights of {model.name} are damaged: roll back to others")
-                self._predictors[model.sha256] = predictor
+            if sha256 not in self._predictors:
+                predictor = Predictor.load(self._path_of(sha256), self.settings.device)
+                if predictor.checkpoint.sha256 != sha256:
+                    raise NotFound(f"the weights of {name} are damaged: roll back to others")
+                _try_out(predictor, name)
+                self._predictors[sha256] = predictor
                 if len(self._predictors) > CACHED_MODELS:
                     self._predictors.popitem(last=False)
-            self._predictors.move_to_end(model.sha256)
-            return self._predictors[model.sha256]
+            self._predictors.move_to_end(sha256)
+            return self._predictors[sha256]
+
+    def _path_of(self, sha256: str) -> Path:
+        return self.settings.models / f"{sha256}.safetensors"
+
+
+def _try_out(predictor: Predictor, name: str) -> None:
+    """The smoke test of weights: one box on a tiny image gets a score."""
+    ramp = np.arange(48 * 64 * 3, dtype=np.uint32) % 251
+    answer = predictor.predict(ramp.astype(np.uint8).reshape(48, 64, 3), [(8, 8, 56, 40)])
+    if not np.isfinite(answer.scores).all():
+        raise CheckpointError(f"the weights of {name} answer no numbers: roll back to others")
 
 
 def _check_stroke(stroke: Stroke, image: Image) -> None:

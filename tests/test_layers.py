@@ -21,8 +21,9 @@ LAYERS = {
         *("autolabel", "commands", "__main__"),
     ),
     "app": (
-        *("errors", "settings", "records", "session", "schema", "migrations", "store", "auth"),
-        *("images", "exchange", "workflow", "review", "learning", "jobs", "library"),
+        *("errors", "settings", "records", "session", "history", "schema", "migrations", "store"),
+        *("auth", "images", "exchange", "workflow", "review", "learning", "gate", "ledger"),
+        *("children", "worker", "again", "jobs", "registry", "pictures", "library"),
         *("api", "desk", "canvas", "pages", "ui", "server", "cli"),
     ),
 }

@@ -11,9 +11,11 @@ from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
+from app.again import Again
 from app.auth import Sessions
 from app.jobs import Jobs
 from app.library import Library
+from app.registry import Registry
 from app.store import Store
 from app.workflow import Workflow
 from mal_core.errors import MALError
@@ -45,6 +47,8 @@ class House:
     workflow: Workflow
     library: Library
     jobs: Jobs
+    again: Again
+    registry: Registry
     sessions: Sessions
 
 

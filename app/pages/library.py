@@ -34,7 +34,7 @@ Told = tuple[str, float]  # a report, and the new stamp
 class LibraryPage:
     """Layout in parts, and the handlers: what a button does, and what the page shows then."""
 
-    def __init__(self, house: House, project: gr.Dropdown, stamp: gr.State, tab: gr.Tab) -> None:
+    def __init__(self, house: House, project: gr.Dropdown, stamp: gr.Number, tab: gr.Tab) -> None:
         """Lay the page out and wire it.
 
         Args:

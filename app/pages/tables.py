@@ -1,13 +1,10 @@
 """Small pieces of HTML for the pages; every text from outside is escaped."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
 
 from app.exchange.coco import ExportReport, ImportReport
-from app.records import Category, ImageSummary, Job, JobState, ModelVersion, State
-
-_STAGES = {"cache": "reading the images", "epoch": "learning", "measure": "measuring"}
+from app.records import Category, ImageSummary, State
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> str:
@@ -62,104 +59,6 @@ def images_table(summaries: Sequence[ImageSummary]) -> str:
     ]
     head = ["Image", "Size", "Proposed", "Corrected", "Accepted", "Rejected", "Notice"]
     return table(head, rows, "No images yet: add files, a folder or a zip above.")
-
-
-def models_table(models: Sequence[ModelVersion], in_use: int) -> str:
-    """Each checkpoint with its origin and figures, the one in use marked."""
-    names = {model.id: model.name for model in models}
-    rows = [
-        [
-            f"{model.name} (in use)" if model.id == in_use else model.name,
-            str(model.state),
-            names.get(model.parent_id or 0, "-"),
-            *_figures(model.figures),
-            model.created_at.strftime("%Y-%m-%d %H:%M"),
-            model.sha256[:12],
-        ]
-        for model in reversed(models)
-    ]
-    head = [
-        "Model",
-        "State",
-        "From",
-        "Trained on",
-        "Held-out IoU",
-        "Boundary IoU",
-        "Made",
-        "SHA-256",
-    ]
-    return table(head, rows, "No models.")
-
-
-def progress_bar(job: Job | None) -> str:
-    """How far a job is, in words and as a bar."""
-    if job is None:
-        return note("No fine-tune yet. Accept or correct masks, then press the button.")
-    progress = job.progress
-    done, total = _place(progress)
-    share = done / total if total else 0.0
-    if job.state is JobState.DONE:
-        share = 1.0
-    stage = _STAGES.get(str(progress.get("stage")), "preparing")
-    words = f"{stage}, {done} of {total}" if job.state is JobState.RUNNING else str(job.state)
-    return (
-        f"<div class='mal-bar' role='progressbar' aria-label='Fine-tune {job.id}' aria-valuemin='0'"
-        f" aria-valuemax='100' aria-valuenow='{100 * share:.0f}'>"
-        f"<span style='width:{100 * share:.0f}%'></span></div>"
-        f"<p class='mal-note'>Fine-tune {job.id}: {escape(words)}</p>"
-    )
-
-
-def outcome(job: Job | None) -> str:
-    """What a finished job's held-out figures were and whether its weights are used."""
-    if job is None or job.state in (JobState.QUEUED, JobState.RUNNING):
-        return ""
-    if job.state is JobState.STOPPED:
-        return report("Stopped. The model in use did not change.", [], good=True)
-    if job.state is JobState.FAILED:
-        return report("Failed. The model in use did not change.", [job.error], good=False)
-    result = job.result
-    title = "Refused: the old weights stay"
-    if result["promoted"]:
-        title = "Promoted: the new weights were put in use"
-        if not result["in_use"]:
-            title = "Passed, but not in use"
-    verdict = report(title, [str(result["reason"])], good=bool(result["promoted"]))
-    return verdict + _comparison(result)
-
-
-def _comparison(result: Mapping[str, Any]) -> str:
-    before, after = result["before"], result["after"]
-    names = {
-        "instance_iou": "Mask IoU",
-        "boundary_iou": "Boundary IoU",
-        "class_iou": "Mean over categories",
-    }
-    rows = [[label, *_change(before[key], after[key])] for key, label in names.items()]
-    rows += [
-        [f"Category: {name}", *_change(pair["before"], pair["after"])]
-        for name, pair in result["categories"].items()
-    ]
-    return table(["Held-out images", "Before", "After", "Change"], rows, "")
-
-
-def _change(before: float, after: float) -> list[str]:
-    return [f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}"]
-
-
-def _figures(figures: Mapping[str, Any]) -> list[str]:
-    if "after" not in figures:
-        return ["-", "-", "-"]
-    before, after = figures["before"], figures["after"]
-    ious = [f"{before[k]:.3f} to {after[k]:.3f}" for k in ("instance_iou", "boundary_iou")]
-    return [f"{figures['n_train']} masks", *ious]
-
-
-def _place(progress: Mapping[str, Any]) -> tuple[int, int]:
-    """Position within the present stage."""
-    if progress.get("stage") == "epoch":
-        return int(progress["epoch"]), int(progress["epochs"])
-    return int(progress.get("done", 0)), int(progress.get("total", 0))
 
 
 def describe_import(done: ImportReport) -> tuple[str, list[str]]:

@@ -119,6 +119,18 @@ class Instances(Database):
             for row in connection.execute(query, execution_options=_STREAM):
                 yield row.image_id, row_to_draft(row)
 
+    def list_project_revisions(self, project_id: int) -> Iterator[Revision]:
+        """Stream a project's whole history, oldest first, lost races included.
+
+        Raises:
+            NotFound: there is no such project.
+        """
+        query = _history().where(schema.instance.c.project_id == project_id)
+        with self._read() as connection:
+            fetch(connection, schema.project, project_id)
+            for row in connection.execute(query, execution_options=_STREAM):
+                yield row_to_revision(row)
+
     def list_revisions(self, instance_id: int) -> list[Revision]:
         """An instance's whole history, oldest first, lost races included.
 

@@ -23,7 +23,8 @@ class Jobs(Database):
             NotFound: there is no such project.
         """
         values = {"project_id": project_id, "kind": kind, "state": str(JobState.QUEUED)}
-        rest = {"params": params, "progress": {}, "result": {}, "error": "", "created_at": now}
+        rest = {"params": params, "progress": {}, "result": {}, "error": "", "launches": 0}
+        rest |= {"created_at": now}
         with self._write() as connection:
             fetch(connection, schema.project, project_id)
             insert = schema.job.insert().returning(schema.job)
@@ -38,19 +39,46 @@ class Jobs(Database):
         with self._read() as connection:
             return row_to_job(fetch(connection, schema.job, job_id))
 
-    def list_jobs(self, project_id: int) -> list[Job]:
-        """A project's jobs, newest first.
+    def list_jobs(self, project_id: int, kind: str) -> list[Job]:
+        """A project's jobs of a kind, newest first.
 
         Raises:
             NotFound: there is no such project.
         """
         with self._read() as connection:
             fetch(connection, schema.project, project_id)
-        return self._list(schema.job.c.project_id == project_id)
+        return self._list(schema.job.c.project_id == project_id, schema.job.c.kind == kind)
 
-    def running_jobs(self) -> list[Job]:
-        """Jobs of all projects that have not ended, newest first."""
-        return self._list(schema.job.c.state.in_([str(JobState.QUEUED), str(JobState.RUNNING)]))
+    def open_jobs(self, kind: str) -> list[Job]:
+        """Jobs of a kind that have not ended, of all projects, newest first."""
+        is_open = schema.job.c.state.in_([str(JobState.QUEUED), str(JobState.RUNNING)])
+        return self._list(is_open, schema.job.c.kind == kind)
+
+    def launch_job(self, job_id: int, params: Mapping[str, Any], now: datetime) -> Job:
+        """Record that a job begins, or begins again.
+
+        Args:
+            job_id: the job.
+            params: all of them, as they stand now.
+            now: the time.
+
+        Raises:
+            NotFound: there is no such job.
+            NotAllowed: it has ended.
+        """
+        table = schema.job
+        values = {"state": str(JobState.RUNNING), "params": params, "alive_at": now}
+        with self._write() as connection:
+            check_job_transition(JobState(fetch(connection, table, job_id).state), JobState.RUNNING)
+            change = update(table).where(table.c.id == job_id)
+            connection.execute(change.values(launches=table.c.launches + 1, **values))
+            return row_to_job(fetch(connection, table, job_id))
+
+    def beat_job(self, job_id: int, now: datetime) -> None:
+        """Record a sign of life."""
+        change = update(schema.job).where(schema.job.c.id == job_id)
+        with self._write() as connection:
+            connection.execute(change.values(alive_at=now))
 
     def set_job(
         self,
@@ -77,7 +105,7 @@ class Jobs(Database):
             connection.execute(change.values(state=str(state or old), **values))
             return row_to_job(fetch(connection, schema.job, job_id))
 
-    def _list(self, condition: ColumnElement[bool]) -> list[Job]:
-        query = select(schema.job).where(condition).order_by(schema.job.c.id.desc())
+    def _list(self, *conditions: ColumnElement[bool]) -> list[Job]:
+        query = select(schema.job).where(*conditions).order_by(schema.job.c.id.desc())
         with self._read() as connection:
             return [row_to_job(row) for row in connection.execute(query)]

@@ -149,7 +149,9 @@ def row_to_job(row: Row[Any]) -> Job:
         progress=row.progress,
         result=row.result,
         error=row.error,
+        launches=row.launches,
         created_at=row.created_at,
+        alive_at=row.alive_at,
         ended_at=row.ended_at,
     )
 
@@ -165,6 +167,7 @@ def row_to_model(row: Row[Any]) -> ModelVersion:
         sha256=row.sha256,
         state=ModelState(row.state),
         figures=row.figures,
+        notes=row.notes,
         created_at=row.created_at,
     )
 

@@ -28,26 +28,30 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
-START_SECONDS = 120.0
+START_SECONDS = 400.0
 expect.set_options(timeout=30_000)  # test machines are busy; nothing here is about speed
 
 
 class Studio:
     """`python app.py` as a child process that can be killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.data = folder / "data"
         self.log = folder / "server.log"
         self.url = f"http://127.0.0.1:{self.port}"
+        self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "app.py", "--data-dir", str(self.data), "--port", str(self.port)],
+                [
+                    *(sys.executable, "app.py", "--data-dir", str(self.data)),
+                    *("--port", str(self.port), *self._flags),
+                ],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,

@@ -1,7 +1,8 @@
 """A whole studio but for its pages: three photos, two categories, and a tiny network."""
 
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,9 @@ from app.api import Api, install
 from app.auth import Sessions
 from app.desk import Desk
 from app.images import Intake
+from app.jobs import Jobs
 from app.library import Library
-from app.records import Category, Draft, Image, Instance, Project, State
+from app.records import Category, Draft, Image, Instance, Job, Project, Split, State
 from app.review import Review
 from app.settings import Settings
 from app.store import Store
@@ -27,6 +29,7 @@ from mal_core import checkpoint
 from mal_core.config import ModelConfig
 from mal_core.masks import RLE, encode
 from mal_core.model import MAL
+from tests.studio.trainer import TRAINER, open_jobs
 
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
 PHOTOS = Path(skimage.data.__file__).parent
@@ -117,6 +120,41 @@ def client(studio: Studio, api: Api) -> Iterator[TestClient]:
     with TestClient(app, f"http://{HOST}", raise_server_exceptions=False) as opened:
         opened.headers["x-mal-session"] = studio.sessions.mint("Ada")
         yield opened
+
+
+@pytest.fixture
+def jobs(studio: Studio) -> Iterator[Jobs]:
+    """Jobs of a studio with three accepted masks to learn from and two images that judge."""
+    parts = (Split.TRAIN, Split.HELD_OUT, Split.HELD_OUT)
+    splits = {image.id: part for image, part in zip(studio.images, parts, strict=True)}
+    studio.store.set_splits(studio.project.id, splits)
+    for index in (0, 0, 0, 1, 2):
+        studio.add(index, State.ACCEPTED)
+    opened, again = open_jobs(studio)
+    yield opened
+    opened.close()
+    again.close()
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """What a child will have learned."""
+    return make_weights(tmp_path / "learned", seed=1)
+
+
+@pytest.fixture
+def child(studio: Studio, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Gives every job this script as its child."""
+
+    def act(script: str) -> None:
+        def command(_: Jobs, job: Job) -> list[str]:
+            folder = str(studio.settings.jobs / str(job.id))
+            arguments = [folder, str(weights), str(job.launches)]
+            return [sys.executable, "-c", TRAINER + script, *arguments]
+
+        monkeypatch.setattr(Jobs, "_command", command)
+
+    return act
 
 
 def make_weights(path: Path, seed: int) -> Path:

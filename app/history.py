@@ -1,0 +1,50 @@
+"""What a history says: which masks are the model's, and which a person has touched."""
+
+from collections.abc import Iterable, Mapping
+
+from app.records import Draft, Revision, State
+
+PROPOSED, PROPOSED_AGAIN = "proposed", "proposed again"
+MODEL_REASONS = frozenset({PROPOSED, PROPOSED_AGAIN})
+"""Reasons of the revisions whose mask a model made."""
+
+
+def is_untouched(revisions: Iterable[Revision]) -> bool:
+    """Whether no person ever had a hand in an instance's mask or a word on it.
+
+    Args:
+        revisions: all of one instance, oldest first, lost races included: theirs count, too.
+
+    Returns:
+        True if it always was a proposal and each of its masks was first a model's. A box that
+        was moved and proposed anew, an undo back to a model's mask, or another category leave
+        it untouched.
+    """
+    made: set[str] = set()
+    for revision in revisions:
+        draft = revision.draft
+        if draft.state is not State.PROPOSED:
+            return False
+        if draft.rle is None:
+            continue
+        if revision.reason in MODEL_REASONS:
+            made.add(draft.rle.counts)
+        elif draft.rle.counts not in made:
+            return False
+    return True
+
+
+def newest_proposals(revisions: Iterable[Revision]) -> Mapping[int, Draft]:
+    """The newest draft each instance got from a model.
+
+    Args:
+        revisions: of any number of instances, oldest first.
+
+    Returns:
+        Drafts with a mask, by instance id; none for an instance that no model made a mask of.
+    """
+    return {
+        revision.instance_id: revision.draft
+        for revision in revisions
+        if revision.reason in MODEL_REASONS and revision.draft.rle and not revision.is_conflict
+    }
