@@ -102,7 +102,9 @@ def test_without_strokes_a_current_mask_changes_nothing(small: Predictor, scene:
 def test_a_mask_in_hand_changes_only_where_a_stroke_points(
     predictor_of: Predictor, scene: Image, threshold: float
 ) -> None:
-    hand = disc(120, 100, 60)
+    drawn = decode(disc(120, 100, 60)).copy()
+    drawn[100:105, 120:125], drawn[180:188, 160:168] = False, True  # a hole and a speck, by hand
+    hand = encode(drawn, height=240, width=320)
     strokes = [Stroke([(110.0, 175.0), (120.0, 170.0)], 6, adds=True)]
     strokes.append(Stroke([(70.0, 120.0)], 5, adds=False))
     prediction = predictor_of.predict(scene, [RED], [strokes], [hand])
@@ -110,6 +112,8 @@ def test_a_mask_in_hand_changes_only_where_a_stroke_points(
     pointed = ndimage.binary_dilation(  # a stroke may cut a change in two
         covered(strokes[0]) | covered(strokes[1]), np.ones((3, 3))
     )
+    assert not (before ^ after)[100:105, 120:125].any()
+    assert not (before ^ after)[180:188, 160:168].any()
     labels, count = ndimage.label(before ^ after, np.ones((3, 3)))
     assert count
     assert all(pointed[labels == label].any() for label in range(1, count + 1))
