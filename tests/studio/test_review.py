@@ -126,7 +126,8 @@ def test_all_above_a_score_are_accepted_and_taken_back_as_one_act(
 def test_taking_an_act_back_leaves_what_somebody_changed_since(
     client: TestClient, studio: Studio
 ) -> None:
-    kept, back = scored(studio, 0.9), scored(studio, 0.9)
+    kept, back, by_hand = scored(studio, 0.9), scored(studio, 0.9), scored(studio, 0.9)
+    put(client, by_hand, to_body(by_hand, state="accepted"))
     act = client.post("/mal/accept", json={"project_id": 1, "low": 0.5}).json()["act"]
     other = client.post("/mal/accept", json={"project_id": 1, "low": 0.5}).json()
     assert other["count"] == 0
@@ -134,6 +135,7 @@ def test_taking_an_act_back_leaves_what_somebody_changed_since(
     assert client.delete(f"/mal/accept/1/{act}").json() == {"count": 1}
     assert studio.store.get_instance(kept.id).draft.state is State.REJECTED
     assert studio.store.get_instance(back.id).draft.state is State.PROPOSED
+    assert studio.store.get_instance(by_hand.id).draft.state is State.ACCEPTED
 
 
 def test_comments_are_written_and_read_by_image(client: TestClient, studio: Studio) -> None:
