@@ -34,7 +34,7 @@ def test_a_poisoned_snapshot_is_refused(page: Page, studio: Studio, tmp_path: Pa
     page.get_by_role("button", name="Fine-tune").click()
     refused = page.get_by_text("Refused: the old weights stay")
     expect(refused).to_be_visible(timeout=8 * MINUTE)
-    expect(page.locator(".mal-report").first).to_contain_text("it forgets: on 45 objects")
+    expect(page.get_by_text("it forgets: on 45 objects")).to_be_visible()
     shot(page, "19-refused")
     assert desk.project(2)["model"] == in_use
     expect(page.get_by_role("cell", name="rejected")).to_be_visible()
