@@ -14,13 +14,15 @@ from torch.nn import functional as F
 
 from mal_core import checkpoint
 from mal_core.checkpoint import Checkpoint
-from mal_core.config import CropConfig, FinetuneConfig, ModelConfig
+from mal_core.config import CropConfig, ModelConfig
 from mal_core.decoder import dot
 from mal_core.encoder import ConvStem, TimmEncoder, resize_positions
 from mal_core.errors import CheckpointError, TrainingError
-from mal_core.finetune import Material, finetune
+from mal_core.finetune import finetune
+from mal_core.finetune_config import FinetuneConfig
 from mal_core.geometry import Image
 from mal_core.losses import mask_losses
+from mal_core.material import Material
 from mal_core.model import MAL
 from mal_core.paper import PaperDecoder, box_scale
 from mal_core.predictor import Predictor
