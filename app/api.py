@@ -287,6 +287,7 @@ class Api:
             "model_id": draft.model_id,
             "model": None if model is None else model.name,
             "person": instance.person,
+            "reason": instance.reason,
             "saved_at": instance.saved_at.isoformat(),
         }
 

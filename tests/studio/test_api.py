@@ -77,6 +77,7 @@ def test_an_annotation_comes_with_all_the_canvas_shows(
                 "model_id": None,
                 "model": None,
                 "person": "Ada",
+                "reason": "box",
                 "saved_at": "2026-11-23T06:00:00+00:00",
             }
         ],

@@ -43,7 +43,8 @@ def test_strokes_always_win_and_are_one_correction(
     assert response.status_code == 200, response.text
     answer = response.json()
     assert (answer["id"], answer["version"], answer["state"]) == (instance.id, 2, "corrected")
-    assert (answer["box"], answer["person"]) == (list(instance.draft.box), "Ada")
+    assert answer["box"] == list(instance.draft.box)
+    assert (answer["person"], answer["reason"]) == ("Ada", "smart stroke")
     mask = decode(RLE.from_coco(answer["rle"]))
     assert mask[under(ADD, mask.shape)].all()
     assert not mask[under(ERASE, mask.shape)].any()

@@ -18,7 +18,7 @@ export interface ImageRef extends Size {
 
 export type EditorEvent =
   | { readonly kind: "edit"; readonly change: Change }
-  | { readonly kind: "stroke"; readonly id: number } // one begins on an instance
+  | { readonly kind: "stroke"; readonly id: number; readonly isBegin: boolean } // or came to nothing
   | { readonly kind: "mask"; readonly id: number; readonly rect: Rect | null } // null: all of it
   | { readonly kind: "placing" }
   | { readonly kind: "view" };

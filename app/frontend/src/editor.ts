@@ -5,6 +5,7 @@
  * listener what to save, which pixels to paint again, or that something else is to be shown.
  */
 
+import { repainted } from "./assist";
 import { clamp } from "./boxes";
 import { Choice, type Draft, type ImageRef } from "./choice";
 import { type Entry, fits, History, type Past, type Step } from "./history";
@@ -49,6 +50,11 @@ export class Editor extends Choice {
 
   get undoable(): number {
     return this.image ? this.history.undoable(this.image.id) : 0;
+  }
+
+  /** What was done on the open image and not undone, oldest first. */
+  get steps(): readonly Step[] {
+    return this.image ? this.history.steps(this.image.id) : [];
   }
 
   get redoable(): number {
@@ -115,6 +121,28 @@ export class Editor extends Choice {
     }
     this.receive(annotation);
     if (isHere && !this.stroke && !this.draft) this.select(id);
+  }
+
+  /**
+   * Take a model's answer to strokes: under them the mask stays as painted.
+   *
+   * It is a correction, and saved as one where the server holds another. While the next stroke
+   * is being drawn the answer is dropped, since that stroke will bring a newer one.
+   */
+  assist(annotation: Annotation, strokes: readonly Stroke[]): void {
+    const { id, image_id, rle } = annotation;
+    if (!rle || this.stroke?.id === id) return;
+    const [height, width] = rle.size;
+    const crop = repainted(cropOf(rle), strokes, { width, height });
+    const given = snapshotOf(annotation);
+    const after: Snapshot = { ...given, state: "corrected", rle: encode(crop, height, width) };
+    const old = this.find(id);
+    if (old && image_id === this.image?.id) {
+      this.history.record(image_id, [{ id, before: snapshotOf(old), after, isAnswer: true }]);
+      this.receive({ ...annotation, ...after });
+    }
+    if (given.state === after.state && sameMask(given.rle, after.rle)) return;
+    this.emit({ kind: "edit", change: { id, image_id, after, reason: "assist" } });
   }
 
   /**
@@ -258,7 +286,7 @@ export class Editor extends Choice {
   beginStroke(at: Point, value: 0 | 1): boolean {
     const item = this.selected;
     if (!item || !this.image || this.obstacle !== "") return false;
-    this.emit({ kind: "stroke", id: item.id });
+    this.emit({ kind: "stroke", id: item.id, isBegin: true });
     const before = { ...item.crop, data: item.crop.data.slice() };
     const { radius } = this;
     this.stroke = { id: item.id, adds: value === 1, radius, before, points: [at] };
@@ -292,6 +320,7 @@ export class Editor extends Choice {
     this.strokes += 1;
     if (sameMask(rle, item.rle)) {
       this.repaint(item.id, NOWHERE);
+      this.emit({ kind: "stroke", id: item.id, isBegin: false });
       return;
     }
     const before = snapshotOf(item);
@@ -309,6 +338,7 @@ export class Editor extends Choice {
     if (!stroke || !item) return;
     this.items.set(item.id, { ...item, crop: stroke.before });
     this.repaint(item.id, null);
+    this.emit({ kind: "stroke", id: item.id, isBegin: false });
   }
 
   // -- one way for everything that changes ---------------------------------------------------------

@@ -8,6 +8,7 @@ export interface Entry {
   readonly before: Snapshot | null;
   readonly after: Snapshot | null;
   readonly stroke?: Stroke; // where the act was one
+  readonly isAnswer?: true; // a model's answer to strokes
 }
 
 export type Step = readonly Entry[];

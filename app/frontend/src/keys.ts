@@ -93,6 +93,7 @@ export const KEY_ROWS: readonly KeyRow[] = [
   row("Tools", "tool.pan", "Pan", "H"),
   row("Tools", "brush.smaller", "Smaller brush", "["),
   row("Tools", "brush.larger", "Larger brush", "]"),
+  row("Tools", "look.assist", "Assist: the model carries strokes on", "A"),
   row("Masks", "confirm", "Accept, or propose a mask", "Enter"),
   row("Masks", "cancel", "Cancel, or else reject", "Escape"),
   row("Masks", "repropose", "Propose the mask anew", "R"),

@@ -1,4 +1,4 @@
-/** How the image and its masks are shown; the file and the masks are never touched. */
+/** How image and masks are shown, and whether strokes are assisted; the file is never touched. */
 
 import { clamp } from "./boxes";
 
@@ -14,6 +14,7 @@ export interface Look {
   readonly contrast: number; // factor around the middle
   readonly gamma: number; // above 1 lifts the shadows
   readonly stretch: boolean; // spread the values that occur over the whole scale
+  readonly assist: boolean; // the model carries strokes on
 }
 
 export type Switch = { [K in keyof Look]: Look[K] extends boolean ? K : never }[keyof Look];
@@ -31,6 +32,7 @@ export const PLAIN_LOOK: Look = {
   contrast: 1,
   gamma: 1,
   stretch: false,
+  assist: false,
 };
 
 /** The least and the greatest value of each slider. */

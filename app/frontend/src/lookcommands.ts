@@ -12,6 +12,7 @@ const NAMES: Readonly<Record<Switch, string>> = {
   map: "Map",
   grid: "Pixel grid",
   stretch: "Stretched tones",
+  assist: "Assist",
 };
 
 export function lookCommands(ports: CommandPorts): Readonly<Record<LookAction, () => void>> {
@@ -28,5 +29,6 @@ export function lookCommands(ports: CommandPorts): Readonly<Record<LookAction, (
     "look.map": toggle("map"),
     "look.grid": toggle("grid"),
     "look.stretch": toggle("stretch"),
+    "look.assist": toggle("assist"),
   };
 }

@@ -5,9 +5,10 @@
  * its answer ignored.
  */
 
-import type { SaveQueue } from "./saves";
+import { thinned } from "./assist";
+import type { Doubt, SaveQueue } from "./saves";
 import { ApiError, isAbort, NetworkError, type Proposal } from "./transport";
-import type { Annotation, Box, CreateRequest, ProposeRequest } from "./types";
+import type { Annotation, Box, CreateRequest, ProposeRequest, Stroke } from "./types";
 
 /** A mask that exists already and is to become an instance as it is. */
 export type Ready = Pick<CreateRequest, "state" | "rle" | "reason" | "from_id">;
@@ -21,6 +22,7 @@ export interface Placeholder {
   readonly box: Box;
   readonly version?: number; // the instance's, where an earlier page asked
   readonly ready?: Ready;
+  readonly strokes?: readonly Stroke[]; // that steer the instance's mask; they are saved already
 }
 
 export interface ProposalPorts {
@@ -30,7 +32,7 @@ export interface ProposalPorts {
   now(): number;
   onAnswer(annotation: Annotation, timing: Timing, from: Placeholder): void;
   onConflict(current: Annotation): void;
-  onFailed(error: unknown): void;
+  onFailed(error: unknown, from: Placeholder): void;
   onProgress(): void;
   /** The request under this key is to be kept over a crash; null when it is answered. */
   keep(key: string, placeholder: Placeholder | null): void;
@@ -49,6 +51,8 @@ interface Running extends Omit<Placeholder, "version"> {
   losses: number; // failures of the network in a row
 }
 
+const STEERED = "smart stroke"; // the server's reason for a mask that strokes steered
+const MOST_STROKES = 64; // of a request
 const BUSY_RETRIES = 3;
 const BUSY_WAIT = 1; // seconds, where the server does not say
 const LOST_WAIT = 0.5; // seconds; doubles with each failure
@@ -72,9 +76,9 @@ export class Proposals {
     return this.running.size;
   }
 
-  /** The requests that the network keeps from being answered. */
+  /** The requests that the network keeps from being answered; strokes themselves are saves. */
   get lost(): readonly Placeholder[] {
-    return [...this.running.values()].filter(({ losses }) => losses > 0);
+    return [...this.running.values()].filter(({ losses, strokes }) => losses > 0 && !strokes);
   }
 
   isRunning(instanceId: number): boolean {
@@ -92,23 +96,30 @@ export class Proposals {
     try {
       await this.ask(running);
     } catch (error) {
-      if (!isAbort(error)) this.ports.onFailed(error);
+      if (!isAbort(error)) this.ports.onFailed(error, running);
     } finally {
       this.running.delete(running.key);
-      if (!this.hasStopped) this.ports.keep(running.key, null);
+      if (!this.hasStopped && !running.strokes) this.ports.keep(running.key, null);
       this.ports.onProgress();
     }
   }
 
-  /** Forget the request for an instance, because the person changed the instance meanwhile. */
-  giveUp(instanceId: number): void {
+  /**
+   * Forget the request for an instance, because the person changed the instance meanwhile.
+   *
+   * With `isSteered` only one with strokes. Returns the request with strokes, where there was one.
+   */
+  giveUp(instanceId: number, isSteered = false): Placeholder | null {
+    let steered: Placeholder | null = null;
     for (const running of this.running.values()) {
-      if (running.instance_id !== instanceId) continue;
+      if (running.instance_id !== instanceId || (isSteered && !running.strokes)) continue;
+      if (running.strokes) steered = running;
       this.running.delete(running.key);
-      if (running.wasSent) this.saves.doubt(instanceId);
+      if (running.wasSent) this.saves.doubt(instanceId, this.outcome(running));
       running.abort.abort();
       this.ports.onProgress();
     }
+    return steered;
   }
 
   /** Give the newest request for a new instance up, as a person asks; false when there is none. */
@@ -177,7 +188,8 @@ export class Proposals {
     if (error instanceof ApiError && error.status === 429 && attempt < BUSY_RETRIES) {
       await this.ports.wait(error.retryAfter ?? BUSY_WAIT);
     } else if (error instanceof NetworkError) {
-      if (running.instance_id !== null) this.saves.doubt(running.instance_id);
+      const { instance_id } = running;
+      if (instance_id !== null) this.saves.doubt(instance_id, this.outcome(running));
       const seconds = Math.min(LOST_WAIT * 2 ** running.losses, LONGEST_WAIT);
       running.losses += 1;
       this.ports.onProgress();
@@ -185,7 +197,9 @@ export class Proposals {
     } else throw error;
   }
 
+  /** Keep a request over a crash; strokes are safe as saves, and may be steered already. */
   private keep(running: Running): void {
+    if (running.strokes) return;
     const { key, image_id, instance_id, category_id, box, ready } = running;
     const { version } = this.request(running);
     const known = { key, image_id, instance_id, category_id, box, ...(ready && { ready }) };
@@ -201,10 +215,19 @@ export class Proposals {
     return false;
   }
 
+  /** What the instance is like if the server counted the request; another's stroke is not. */
+  private outcome(running: Running): Doubt {
+    if (!running.strokes) return { state: "proposed" };
+    const version = (this.request(running).version ?? 0) + 1;
+    return { state: "corrected", reason: STEERED, version };
+  }
+
   private request(running: Running): ProposeRequest {
     const { key, image_id, instance_id, category_id, box } = running;
+    const strokes = running.strokes?.slice(-MOST_STROKES).map((one) => thinned(one));
     const now = instance_id === null ? null : this.saves.version(instance_id);
     const version = running.version ?? now;
-    return { image_id, box, category_id, request_id: key, instance_id, version };
+    const known = { image_id, box, category_id, request_id: key, instance_id, version };
+    return strokes ? { ...known, strokes } : known;
   }
 }

@@ -16,12 +16,15 @@ export type Failure =
   | { readonly kind: "conflict"; readonly current: Annotation | null; readonly kept: number | null }
   | { readonly kind: "refused" };
 
+/** What the server's version is like if it counted a request of ours that was given up. */
+export type Doubt = Pick<Annotation, "state"> & Partial<Pick<Annotation, "reason" | "version">>;
+
 /** What a lane holds that is not acknowledged, and all that is needed to go on with it. */
 export interface Unsent {
   readonly change: Change;
   readonly version: number; // it builds on this one
   readonly unanswered: readonly Change[];
-  readonly isDoubtful: boolean;
+  readonly doubt: Doubt | null;
 }
 
 export interface SavePorts {
@@ -45,7 +48,7 @@ interface Lane {
   retries: number; // failures in a row
   isRefused: boolean;
   unanswered: readonly Change[]; // their answers got lost: the server may have counted one
-  isDoubtful: boolean; // a proposal of ours was given up; the server may have counted it
+  doubt: Doubt | null; // a proposal of ours was given up; the server may have counted it
   kept: Unsent | null; // as it was handed over last
   waiters: (() => void)[];
 }
@@ -82,7 +85,7 @@ export class SaveQueue {
   replace(id: number, version: number): void {
     const lane = this.lane(id);
     this.learn(id, version);
-    lane.isDoubtful = false;
+    lane.doubt = null;
     if (!lane.isRefused) return;
     lane.isRefused = false;
     lane.next = null;
@@ -94,16 +97,17 @@ export class SaveQueue {
   }
 
   /** Expect that the server may be one proposal ahead, because a request of ours was given up. */
-  doubt(id: number): void {
-    this.lane(id).isDoubtful = true;
+  doubt(id: number, doubt: Doubt): void {
+    this.lane(id).doubt = doubt;
   }
 
   /** Whether `current` is that given-up proposal; asking settles the doubt. */
   isOwnProposal(current: Annotation): boolean {
     const lane = this.lane(current.id);
-    const was = lane.isDoubtful;
-    lane.isDoubtful = false;
-    return was && current.state === "proposed";
+    const { doubt } = lane;
+    lane.doubt = null;
+    if (!doubt) return false;
+    return Object.entries(doubt).every(([key, value]) => current[key as keyof Doubt] === value);
   }
 
   push(change: Change): void {
@@ -117,8 +121,8 @@ export class SaveQueue {
     const { id } = unsent.change;
     await this.settled(id);
     const lane = this.lane(id);
-    const { version, unanswered, isDoubtful } = unsent;
-    Object.assign(lane, { version, unanswered, isDoubtful, next: unsent.change });
+    const { version, unanswered, doubt } = unsent;
+    Object.assign(lane, { version, unanswered, doubt, next: unsent.change });
     this.start(lane);
   }
 
@@ -201,7 +205,7 @@ export class SaveQueue {
     lane.sending = null;
     lane.retries = 0;
     lane.unanswered = [];
-    lane.isDoubtful = false;
+    lane.doubt = null;
     lane.version = Math.max(lane.version, annotation.version);
     this.sent += 1;
     this.ports.onSaved(annotation, change);
@@ -270,7 +274,7 @@ export class SaveQueue {
         retries: 0,
         isRefused: false,
         unanswered: [],
-        isDoubtful: false,
+        doubt: null,
         kept: null,
         waiters: [],
       };
@@ -287,21 +291,21 @@ export class SaveQueue {
 }
 
 /** A change that is newer than the one being sent may find that one counted. */
-function unsentOf({ next, sending, version, unanswered, isDoubtful }: Lane): Unsent | null {
+function unsentOf({ next, sending, version, unanswered, doubt }: Lane): Unsent | null {
   const change = next ?? sending;
   if (!change) return null;
   const isBehind = next && sending && !unanswered.includes(sending);
   return {
     change,
     version,
-    isDoubtful,
+    doubt,
     unanswered: isBehind ? [...unanswered, sending] : unanswered,
   };
 }
 
 function isSame(a: Unsent | null, b: Unsent | null): boolean {
   if (!a || !b) return a === b;
-  const isLike = a.change === b.change && a.version === b.version && a.isDoubtful === b.isDoubtful;
+  const isLike = a.change === b.change && a.version === b.version && a.doubt === b.doubt;
   return isLike && a.unanswered.length === b.unanswered.length;
 }
 

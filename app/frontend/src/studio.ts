@@ -282,6 +282,7 @@ export class Studio implements View, Orders {
         this.races.tell(conflict, text);
       },
       onProgress: this.update.bind(this),
+      isAssisted: () => this.scene.look.assist,
     });
   }
 

@@ -1,5 +1,6 @@
 /** Keeps the masks on screen and the server's one: saves, proposals, and what others saved. */
 
+import { strokesOf } from "./assist";
 import type { Waiting } from "./banner";
 import { type Conflict, Conflicts } from "./conflicts";
 import type { EditorEvent, ImageRef } from "./choice";
@@ -23,12 +24,15 @@ export interface SyncPorts {
   /** A race was lost, and both sides are here to be compared. */
   onConflict(conflict: Conflict, text: string): void;
   readonly onProgress: () => void;
+  /** Whether the model is to carry strokes on. */
+  isAssisted(): boolean;
 }
 
 /** Where unsent work is kept; null where the browser keeps none. */
 type Shelves = Pick<Keeper, "keepSave" | "keepBox" | "keepConflict" | "keepPast">;
 
 const PAGE = [...crypto.getRandomValues(new Uint32Array(2))].map((n) => n.toString(36)).join("");
+const STROKES: readonly string[] = ["brush", "eraser"]; // reasons of strokes
 const OF_PERSONS: readonly string[] = ["corrected", "accepted"]; // masks that are not the model's
 
 export class Sync {
@@ -37,6 +41,7 @@ export class Sync {
   readonly conflicts = new Conflicts((key, conflict) => this.keeper?.keepConflict(key, conflict));
   keeper: Shelves | null = null;
   private requests = 0;
+  private interrupted: Placeholder | null = null; // by the stroke that is being drawn
 
   constructor(
     private readonly editor: Editor,
@@ -74,20 +79,22 @@ export class Sync {
 
   /** Send what the person did; a mask under way for an instance at hand comes too late. */
   onEdit(event: Extract<EditorEvent, { kind: "edit" | "stroke" }>): void {
-    if (event.kind === "stroke") this.proposals.giveUp(event.id);
-    else {
-      this.proposals.giveUp(event.change.id);
-      this.ports.outdate(event.change.image_id);
-      this.saves.push(event.change);
-    }
+    if (event.kind === "edit") {
+      const { change } = event;
+      this.interrupted = null;
+      this.proposals.giveUp(change.id);
+      this.ports.outdate(change.image_id);
+      this.saves.push(change);
+      if (STROKES.includes(change.reason) && this.ports.isAssisted()) this.steer(change);
+    } else if (event.isBegin) this.interrupted = this.proposals.giveUp(event.id);
+    else this.resume();
   }
 
   /** Make a new instance of a mask that exists already; `from_id`, where it comes from another. */
   create(image_id: number, mask: Snapshot, reason: string, from_id: number | null): void {
-    const key = `${PAGE}-${++this.requests}`;
     const { state, category_id, box, rle } = mask;
     const ready = { state, rle, reason, from_id };
-    void this.proposals.propose({ key, image_id, box, category_id, instance_id: null, ready });
+    this.ask({ image_id, box, category_id, instance_id: null, ready });
   }
 
   /** Keep unsent work from now on, and go on with what ended pages left. */
@@ -151,9 +158,8 @@ export class Sync {
       this.ports.tell("Add a category first: press + in the panel.", "notice");
       return;
     }
-    const key = `${PAGE}-${++this.requests}`;
     this.ports.say("Looking for the mask…");
-    void this.proposals.propose({ key, image_id, box, category_id, instance_id });
+    this.ask({ image_id, box, category_id, instance_id });
   }
 
   /** Give an instance another box: a mask of the model is proposed anew, a person's one stays. */
@@ -165,6 +171,25 @@ export class Sync {
     }
     this.editor.setBox(id, box);
     this.ports.say("Box moved; the mask is yours and stays. Press R to propose it anew.");
+  }
+
+  /** Let the model carry strokes on; until it answers, and if it cannot, they stay as painted. */
+  private steer({ id, image_id, after }: Change): void {
+    if (!after) return;
+    const { box, category_id } = after;
+    const strokes = strokesOf(this.editor.steps, id);
+    this.ask({ image_id, box, category_id, instance_id: id, strokes });
+  }
+
+  /** A stroke came to nothing: ask again for what it interrupted, which may be stored already. */
+  private resume(): void {
+    const { interrupted } = this;
+    this.interrupted = null;
+    if (interrupted) this.ask(interrupted);
+  }
+
+  private ask(placeholder: Omit<Placeholder, "key">): void {
+    void this.proposals.propose({ ...placeholder, key: `${PAGE}-${++this.requests}` });
   }
 
   private async read(imageId: number): Promise<readonly Annotation[] | null> {
@@ -190,7 +215,8 @@ export class Sync {
       wait: this.ports.wait,
       onSaved: this.onSaved.bind(this),
       onConflict: this.onConflict.bind(this),
-      onRefused: (_change, error) => {
+      onRefused: (change, error) => {
+        this.proposals.giveUp(change.id, true);
         this.ports.tell(`Not saved: ${textOf(error)}`, "error");
       },
       onProgress: this.ports.onProgress,
@@ -207,6 +233,7 @@ export class Sync {
   }
 
   private onConflict(change: Change, current: Annotation | null, kept: number | null): void {
+    this.proposals.giveUp(change.id, true); // the strokes were on another mask than theirs
     this.ports.outdate(change.image_id);
     const mine = this.editor.instances.find(({ id }) => id === change.id);
     const number = current?.number ?? mine?.number;
@@ -242,8 +269,9 @@ export class Sync {
         const text = `Somebody saved mask ${current.number} first. Their version is shown.`;
         this.ports.tell(text, "notice");
       },
-      onFailed: (error: unknown) => {
-        this.ports.tell(textOf(error), "error");
+      onFailed: (error: unknown, { strokes }: Placeholder) => {
+        const text = textOf(error);
+        this.ports.tell(strokes ? `The stroke stays as painted: ${text}` : text, "error");
       },
     };
     return new Proposals(ports, this.saves);
@@ -252,7 +280,8 @@ export class Sync {
   private onAnswer(made: Annotation, timing: Timing, from: Placeholder): void {
     const begin = this.ports.now();
     this.ports.outdate(made.image_id);
-    this.editor.propose(made, from.instance_id === null);
+    if (from.strokes) this.editor.assist(made, from.strokes);
+    else this.editor.propose(made, from.instance_id === null);
     this.ports.onAnswer(made, timing, from, begin);
   }
 }

@@ -92,6 +92,7 @@ export class TopBar {
   private readonly size: HTMLInputElement;
   private readonly sizeText = el("output", { class: "mal-value" });
   private readonly sizeGroup: HTMLElement;
+  private readonly assist: HTMLButtonElement;
   private readonly menus: Readonly<Record<"mask" | "view", MaskMenu | ViewMenu>>;
   private readonly zoom: HTMLButtonElement;
   private readonly steps: readonly HTMLButtonElement[];
@@ -100,6 +101,7 @@ export class TopBar {
     this.size = slider("Brush size", STEPS);
     this.menus = { mask: new MaskMenu(orders), view: new ViewMenu(orders) };
     this.sizeGroup = group("Brush", this.size, this.sizeText);
+    this.assist = actionButton(orders, "look.assist", "assist", "Assist", { text: true });
     this.steps = [
       actionButton(orders, "image.previous", "left", "Previous image"),
       actionButton(orders, "image.next", "right", "Next image"),
@@ -121,6 +123,7 @@ export class TopBar {
         this.pixels,
       ),
       this.sizeGroup,
+      this.assist,
       this.menus.mask.element,
       this.menus.view.element,
       el(
@@ -148,6 +151,7 @@ export class TopBar {
     this.size.value = String(radiusToSlider(editor.radius));
     setText(this.sizeText, `${editor.radius * 2} px`);
     setAttribute(this.size, "aria-valuetext", `${editor.radius * 2} pixels`);
+    setAttribute(this.assist, "aria-pressed", String(scene.look.assist));
     for (const menu of Object.values(this.menus)) menu.update(view);
     setText(this.zoom.lastElementChild as Element, percent(scene.port.scale));
     setAttribute(this.zoom, "aria-label", `Fit, now ${percent(scene.port.scale)}`);

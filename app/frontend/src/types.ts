@@ -56,6 +56,7 @@ export interface Annotation extends Snapshot {
   readonly model_id: number | null;
   readonly model: string | null;
   readonly person: string;
+  readonly reason: string; // why it was saved, in a word
   readonly saved_at: string;
 }
 
@@ -108,6 +109,7 @@ export interface ProposeRequest {
   readonly request_id: string;
   readonly instance_id: number | null;
   readonly version: number | null;
+  readonly strokes?: readonly Stroke[]; // that correct the instance's mask
 }
 
 export interface CreateRequest extends Wish {

@@ -63,7 +63,7 @@ async function inherited(keeper: Keeper): Promise<Legacy> {
 function work(id: number, reason = "brush"): Unsent {
   const { state, category_id, box, rle } = annotation();
   const change: Change = { id, image_id: 1, after: { state, category_id, box, rle }, reason };
-  return { change, version: 3, unanswered: [], isDoubtful: false };
+  return { change, version: 3, unanswered: [], doubt: null };
 }
 
 const BOX: Placeholder = {

@@ -50,6 +50,7 @@ export function annotation(part: Partial<Annotation> = {}): Annotation {
     model_id: 1,
     model: "base",
     person: "ada",
+    reason: "proposed",
     saved_at: "2026-11-23T00:00:00Z",
     ...part,
   };

@@ -251,3 +251,12 @@ it("a box is asked for although an older save of its instance was refused", asyn
   await asked[0].answer({ version: 5 });
   expect([answers.length, refused.pending]).toEqual([1, 0]);
 });
+
+it("strokes that steer are not kept over a crash: a plain proposal would drop them", async () => {
+  const strokes = [{ adds: true, radius: 2, points: [[3, 3]] as const }];
+  void proposals.propose({ ...placeholder("a", 1), strokes });
+  await settle();
+  expect([kept.size, asked[0].request.strokes]).toEqual([0, strokes]);
+  await asked[0].fail(new NetworkError("no answer"));
+  expect([kept.size, asked[1].request.strokes]).toEqual([0, strokes]);
+});

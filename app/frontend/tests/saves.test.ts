@@ -186,7 +186,7 @@ describe("a conflict", () => {
   });
 
   it("with a proposal we gave up is none", async () => {
-    queue.doubt(1);
+    queue.doubt(1, { state: "proposed" });
     queue.push(change("accepted"));
     await sent[0].fail(conflict(annotation({ version: 5, state: "proposed" })));
     expect([conflicts, sent[1].version]).toEqual([[], 5]);
@@ -266,7 +266,7 @@ describe("unsent work", () => {
   });
 
   it("keeps the doubt about a proposal that was given up", async () => {
-    queue.doubt(1);
+    queue.doubt(1, { state: "proposed" });
     queue.push(change("accepted"));
     crash();
     await settle();
@@ -286,7 +286,7 @@ describe("unsent work", () => {
 
   it("of another page waits until what this page sends is through", async () => {
     queue.push(change("corrected"));
-    const other = { change: change("rejected"), version: 3, unanswered: [], isDoubtful: false };
+    const other = { change: change("rejected"), version: 3, unanswered: [], doubt: null };
     void queue.restore(other);
     await settle();
     expect(sent.length).toBe(1);
