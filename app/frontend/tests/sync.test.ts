@@ -1,121 +1,33 @@
 import { beforeEach, describe, expect, it } from "vitest";
 
 import type { Conflict } from "../src/conflicts";
-import { Editor } from "../src/editor";
 import type { Past } from "../src/history";
 import type { Keeper, Legacy } from "../src/keeper";
 import type { Unsent } from "../src/saves";
-import { Sync } from "../src/sync";
-import { ApiError, NetworkError, type Proposal } from "../src/transport";
-import type { Annotation, Change, CreateRequest, ProposeRequest } from "../src/types";
+import { ApiError, NetworkError } from "../src/transport";
+import type { Change } from "../src/types";
 import { annotation, IMAGE } from "./masks";
+import {
+  asked,
+  begin,
+  created,
+  editor,
+  list,
+  lost,
+  made,
+  onScreen,
+  OTHER,
+  outdated,
+  read,
+  said,
+  saved,
+  settle,
+  stroke,
+  sync,
+  told,
+} from "./synced";
 
-interface Answer<T> {
-  answer(value: T): Promise<void>;
-  fail(error: Error): Promise<void>;
-}
-
-const OTHER = { ...IMAGE, id: 2 };
-
-let saved: (Answer<Annotation> & { change: Change; version: number })[];
-let asked: (Answer<Proposal> & { request: ProposeRequest })[];
-let created: (Answer<Annotation> & { request: CreateRequest })[];
-let lost: Conflict[];
-let read: Answer<readonly Annotation[]>[];
-let outdated: number[];
-let said: string[];
-let told: string[];
-let editor: Editor;
-let sync: Sync;
-let isAssisted: boolean;
-
-async function settle(): Promise<void> {
-  for (let i = 0; i < 20; i++) await Promise.resolve();
-}
-
-/** A promise, and what fulfils or breaks it. */
-function later<T>(): Answer<T> & { promise: Promise<T> } {
-  const ends = {} as Answer<T>;
-  const promise = new Promise<T>((resolve, reject) => {
-    ends.answer = (value) => {
-      resolve(value);
-      return settle();
-    };
-    ends.fail = (error) => {
-      reject(error);
-      return settle();
-    };
-  });
-  return { promise, ...ends };
-}
-
-function stroke(): void {
-  editor.select(1);
-  editor.beginStroke([2, 2], 1);
-  editor.endStroke();
-}
-
-function list(...annotations: Annotation[]): readonly Annotation[] {
-  return annotations;
-}
-
-function made(part: Partial<Annotation> = {}): Proposal {
-  return { annotation: annotation(part), timing: "" };
-}
-
-function onScreen(): (readonly [number, number, string])[] {
-  return editor.instances.map(({ id, version, state }) => [id, version, state] as const);
-}
-
-beforeEach(() => {
-  [saved, asked, read, outdated, said, told] = [[], [], [], [], [], []];
-  [created, lost] = [[], []];
-  isAssisted = false;
-  editor = new Editor((event) => {
-    if (event.kind === "edit" || event.kind === "stroke") sync.onEdit(event);
-  });
-  const server = {
-    save: (change: Change, version: number): Promise<Annotation> => {
-      const { promise, ...rest } = later<Annotation>();
-      saved.push({ change, version, ...rest });
-      return promise;
-    },
-    propose: (request: ProposeRequest, signal: AbortSignal): Promise<Proposal> => {
-      const { promise, ...rest } = later<Proposal>();
-      asked.push({ request, ...rest });
-      signal.addEventListener("abort", () => {
-        void rest.fail(new DOMException("aborted", "AbortError"));
-      });
-      return promise;
-    },
-    create: (request: CreateRequest): Promise<Annotation> => {
-      const { promise, ...rest } = later<Annotation>();
-      created.push({ request, ...rest });
-      return promise;
-    },
-    annotations: (): Promise<readonly Annotation[]> => {
-      const { promise, ...rest } = later<readonly Annotation[]>();
-      read.push(rest);
-      return promise;
-    },
-  };
-  sync = new Sync(editor, server, {
-    wait: () => new Promise(() => undefined),
-    now: () => 0,
-    outdate: (imageId) => outdated.push(imageId),
-    onAnswer: () => undefined,
-    say: (text) => said.push(text),
-    tell: (text) => told.push(text),
-    onConflict: (conflict, text) => {
-      lost.push(conflict);
-      told.push(text);
-    },
-    onProgress: () => undefined,
-    isAssisted: () => isAssisted,
-  });
-  editor.categoryId = 1;
-  sync.open(IMAGE, [annotation({ version: 4 })], false);
-});
+beforeEach(begin);
 
 describe("an image whose masks were fetched before a save was acknowledged", () => {
   beforeEach(async () => {
@@ -207,117 +119,6 @@ describe("a stroke on a mask that is being proposed anew", () => {
     expect([editor.isStroking, sync.proposals.count]).toEqual([true, 0]);
     editor.endStroke();
     expect(saved[0].change.reason).toBe("brush");
-  });
-});
-
-describe("with assist a stroke", () => {
-  const steered = {
-    version: 6,
-    state: "corrected",
-    reason: "smart stroke",
-    person: "ada",
-  } as const;
-
-  /** A stroke is painted at a place of its own, saved, and on its way to the model. */
-  async function assisted(): Promise<void> {
-    isAssisted = true;
-    stroke();
-    await saved[0].answer(annotation({ version: 5, state: "corrected" }));
-  }
-
-  /** The next stroke, away from the first one, while that one's mask is on its way. */
-  function goOn(): void {
-    editor.beginStroke([20, 2], 1);
-    editor.endStroke();
-  }
-
-  function conflict(part: Partial<Annotation>): ApiError {
-    return new ApiError(409, "conflict", "late", annotation(part), 3, null);
-  }
-
-  function now(): string | undefined {
-    return editor.find(1)?.rle?.counts;
-  }
-
-  it("goes to the model once it is saved, and not at all without assist", async () => {
-    stroke();
-    await settle();
-    await saved[0].answer(annotation({ version: 5, state: "corrected" }));
-    expect(asked).toEqual([]);
-    isAssisted = true;
-    goOn();
-    await settle();
-    expect(asked).toEqual([]);
-    await saved[1].answer(annotation({ version: 6, state: "corrected" }));
-    expect(asked.map(({ request }) => request)).toMatchObject([
-      { instance_id: 1, version: 6, strokes: [{ points: [[2, 2]] }, { points: [[20, 2]] }] },
-    ]);
-  });
-
-  it("shows the answer with the strokes over it, as a step of its own that is saved", async () => {
-    const first = now();
-    await assisted();
-    const plain = now();
-    await asked[0].answer(made(steered));
-    expect([now(), editor.undoable]).toEqual([plain, 2]); // the blob with the stroke on it
-    expect(saved[1]).toMatchObject({ version: 6, change: { reason: "assist" } });
-    editor.undo();
-    editor.undo();
-    expect(now()).toBe(first);
-    expect(asked).toHaveLength(1);
-  });
-
-  it("stays as painted where the model fails, or is out of reach", async () => {
-    await assisted();
-    const plain = now();
-    await asked[0].fail(new ApiError(500, "internal", "no luck", null, null, null));
-    expect([now(), told]).toEqual([plain, ["The stroke stays as painted: no luck"]]);
-    goOn();
-    await saved[1].answer(annotation({ version: 6, state: "corrected" }));
-    await asked[1].fail(new NetworkError("no answer"));
-    expect([sync.waiting.size, sync.proposals.lost, told.length]).toEqual([0, [], 1]);
-  });
-
-  it("and the next one lose nothing, though the answer to the first was stored", async () => {
-    await assisted();
-    goOn();
-    const both = now();
-    expect(saved[1].version).toBe(5);
-    await saved[1].fail(conflict(steered));
-    expect([saved[2].version, lost, now()]).toEqual([6, [], both]);
-    await saved[2].answer(annotation({ version: 7, state: "corrected" }));
-    expect(asked[1].request).toMatchObject({ version: 7, strokes: [{}, {}] });
-  });
-
-  it.each([
-    ["painted by hand", { reason: "brush" }],
-    ["assisted, but later", { version: 7 }],
-    ["accepted", { state: "accepted", reason: "accept" }],
-  ] as const)("does not take for its own what was %s", async (_what, part) => {
-    await assisted();
-    goOn();
-    const theirs = annotation({ ...steered, person: "ben", ...part });
-    await saved[1].fail(new ApiError(409, "conflict", "late", theirs, 3, null));
-    expect(lost).toMatchObject([{ theirs, kept: 3 }]);
-    expect([asked.length, sync.proposals.count]).toEqual([1, 0]);
-  });
-
-  it("that was refused asks nothing", async () => {
-    isAssisted = true;
-    stroke();
-    await saved[0].fail(new ApiError(422, "bad_mask", "no", null, null, null));
-    expect([asked, sync.proposals.count]).toEqual([[], 0]);
-  });
-
-  it("is asked for again when the one that interrupted it came to nothing", async () => {
-    await assisted();
-    editor.beginStroke([20, 2], 1);
-    editor.cancelStroke();
-    await settle();
-    expect(asked).toHaveLength(2);
-    await asked[1].fail(conflict(steered)); // the first was stored after all
-    expect(asked[2].request).toMatchObject({ version: 6, strokes: [{ points: [[2, 2]] }] });
-    expect(told).toEqual([]);
   });
 });
 
