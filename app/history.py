@@ -7,6 +7,9 @@ from app.records import Draft, Revision, State
 PROPOSED, PROPOSED_AGAIN = "proposed", "proposed again"
 MODEL_REASONS = frozenset({PROPOSED, PROPOSED_AGAIN})
 """Reasons of the revisions whose mask a model made."""
+STEERED, REPAINTED = "smart stroke", "assist"
+ASSISTING = frozenset({STEERED, REPAINTED})
+"""Reasons of the revisions in which the model carried a person's stroke on: no stroke more."""
 
 
 def is_untouched(revisions: Iterable[Revision]) -> bool:

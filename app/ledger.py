@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.history import MODEL_REASONS, PROPOSED_AGAIN
+from app.history import ASSISTING, MODEL_REASONS, PROPOSED_AGAIN
 from app.records import Draft, Revision, State
 from mal_core.masks import RLE, iou
 
@@ -67,7 +67,7 @@ class _Account:
         if is_models and draft.rle is not None:
             self.proposal = draft
         elif self.head is not None and draft.rle != before:
-            self.strokes += 1
+            self.strokes += revision.reason not in ASSISTING
         self.head, self.at = draft, revision.saved_at
 
 

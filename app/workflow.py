@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import Conflict, NotAllowed, NotFound
-from app.history import PROPOSED, PROPOSED_AGAIN, is_untouched
+from app.history import PROPOSED, PROPOSED_AGAIN, STEERED, is_untouched
 from app.images import load_image
 from app.records import Box, Draft, Image, Instance, ModelVersion, State
 from app.settings import Settings
@@ -137,7 +137,7 @@ class Workflow:
         steered, stages = self._label(model, pixels, old.box, old.category_id, strokes, old.rle)
         draft = replace(steered, box=old.box, state=State.CORRECTED)
         begin, now = time.perf_counter(), datetime.now(UTC)
-        instance = self.store.save_instance(known[0], draft, known[1], person, "smart stroke", now)
+        instance = self.store.save_instance(known[0], draft, known[1], person, STEERED, now)
         return Proposal(instance, {**seconds, **stages, "store": time.perf_counter() - begin})
 
     def create(

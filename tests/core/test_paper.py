@@ -22,6 +22,7 @@ from mal_core.finetune import finetune
 from mal_core.finetune_config import FinetuneConfig
 from mal_core.geometry import Image
 from mal_core.losses import mask_losses
+from mal_core.masks import decode
 from mal_core.material import Material
 from mal_core.model import MAL
 from mal_core.paper import PaperDecoder, box_scale
@@ -246,14 +247,18 @@ def test_boxes_together_are_as_one_by_one(paper: Checkpoint, scene: Image) -> No
     assert torch.allclose(predictor.predict(scene, boxes).probs, torch.stack(alone), atol=1e-5)
 
 
-def test_strokes_change_nothing_and_cost_no_second_look(paper: Checkpoint, scene: Image) -> None:
+def test_strokes_cost_no_second_look_and_decide_where_they_are(
+    paper: Checkpoint, scene: Image
+) -> None:
     looks: list[int] = []
     paper.model.paper.register_forward_pre_hook(lambda _, inputs: looks.append(len(inputs[0])))
-    stroke = Stroke(points=((30.0, 30.0),), radius=4.0, adds=True)
-    predictor, box = Predictor(paper, CPU), (10, 20, 60, 70)
-    marked = predictor.predict(scene, [box], [[stroke]])
+    strokes = [Stroke(((30.0, 30.0),), radius=4.0, adds=True),
+               Stroke(((50.0, 60.0),), radius=4.0, adds=False)]  # fmt: skip
+    marked = Predictor(paper, CPU).predict(scene, [(10, 20, 60, 70)], [strokes])
+    mask = decode(marked.masks()[0])
     assert looks == [1]
-    assert torch.equal(marked.probs, predictor.predict(scene, [box]).probs)
+    assert bool(mask[28:33, 28:33].all())
+    assert not bool(mask[58:63, 48:53].any())
 
 
 def test_a_saved_network_comes_back_with_its_crop_and_threshold(

@@ -53,6 +53,18 @@ def test_strokes_are_saves_by_a_person_that_change_the_mask() -> None:
     assert entry.iou == iou(MASKS[0], MASKS[2])
 
 
+def test_what_the_model_makes_of_a_stroke_is_no_stroke_more() -> None:
+    (entry,) = finished_masks(
+        history(
+            (0, 1, "Ada", P, 0, "proposed"),
+            (1, 1, "Ada", C, 1, "brush"),
+            (2, 1, "Ada", C, 2, "smart stroke"),
+            (3, 1, "Ada", C, 3, "assist"),
+        )
+    )
+    assert entry.strokes == 1
+
+
 def test_time_goes_to_the_instance_of_the_later_act_and_pauses_are_capped() -> None:
     entries = finished_masks(
         history(
