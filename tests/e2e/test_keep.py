@@ -15,6 +15,8 @@ pytestmark = pytest.mark.slow
 CAT = (30, 8, 400, 300)
 SAVES = re.compile(r"/mal/annotations/\d+$")  # and not the list of an image's masks
 UNSENT = "window.malCanvas.state().pending > 0"
+SHOWN = """wanted => JSON.stringify(wanted) ===
+  JSON.stringify(window.malCanvas.state().instances.map(({rle}) => rle.counts))"""
 
 
 def stored(studio: Studio, image_id: int) -> list[tuple[Any, ...]]:
@@ -196,10 +198,9 @@ def test_of_two_at_once_the_late_one_compares_and_chooses_by_key(
     expect(late.page.get_by_role("dialog")).to_be_visible()
     shot(late.page, f"19-versus-{key}")
     late.page.keyboard.press(key)
-    late.page.wait_for_function("!window.malCanvas.state().placeholders.length")
-    late.saved()
+    expect(late.page.get_by_role("dialog")).to_be_hidden()
     wanted = {"1": theirs, "2": mine, "3": [*theirs, mine[0]]}[key]
-    late.page.wait_for_function("n => window.malCanvas.state().instances.length === n",
-                                arg=len(wanted))  # fmt: skip
+    late.page.wait_for_function(SHOWN, arg=wanted)
+    late.saved()
     assert masks(late) == wanted
     assert stored(studio, 2) == shown(late)
