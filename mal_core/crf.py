@@ -175,7 +175,7 @@ def _settle(
         for weight, (first, second), (first_total, second_total) in steps:
             first_total.addcmul_(weight, second)
             second_total.addcmul_(weight, first)
-        torch.minimum(torch.maximum(total, bottom, out=total), ceiling, out=odds)
+        torch.clamp(total, bottom, ceiling, out=odds)
         if done % LOOK_EVERY == 0 or done == config.iterations:
             before, mask = mask, torch.where(rests, mask, odds > 0)
             rests |= (before == mask).all(1, keepdim=True)
