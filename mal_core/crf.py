@@ -16,6 +16,7 @@ Source: Lan et al., CVPR 2023, the CRF loss; Kraehenbuehl and Koltun, NIPS 2011,
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import EllipsisType
 
 import torch
 from torch import Tensor
@@ -128,16 +129,13 @@ def mean_field(
     shapes = [tuple(x.shape) for x in (image[:, 0], probs, box, valid, settled)]
     if len(set(shapes)) > 1:
         raise ValueError(f"image, probs, box, valid, known must agree in (B, h, w): {shapes}")
-    kernel = pairwise_kernel(image, valid, config)
-    pairs = Pairs.of(image, config.dilation)
-    inside = pairs.flatten(((box > 0.5) & (valid > 0.5)).float())
-    given = pairs.flatten(settled.float()) * inside
-    limit = math.log((1 - config.floor) / config.floor)
-    bottom = torch.where(given > 0, limit, -limit)
-    ceiling = torch.where(given < 0, -limit, (2 * inside - 1) * limit)  # outside only the floor
-    start = torch.logit(pairs.flatten(probs.float()), config.floor)
-    odds = torch.minimum(torch.maximum(start, bottom), ceiling)
-    return pairs.unflatten(_settle(odds, bottom, ceiling, kernel, pairs, config)).contiguous()
+    inside = (box > 0.5) & (valid > 0.5)
+    mask = torch.zeros_like(probs, dtype=torch.float32)
+    if bool(inside.any()):
+        window = _window(inside, config.dilation)
+        maps = (x[window] for x in (image, probs, inside.float(), valid, settled))
+        mask[window] = _solve(config, *maps)
+    return mask
 
 
 def teaches(mask: Tensor, box: Tensor, config: CRFConfig) -> Tensor:
@@ -156,6 +154,34 @@ def teaches(mask: Tensor, box: Tensor, config: CRFConfig) -> Tensor:
     area = box.flatten(1).sum(1)
     fill = mask.flatten(1).sum(1) / area.clamp(min=1)
     return (area > 0) & (fill >= config.min_fill) & (fill <= config.max_fill)
+
+
+def _window(inside: Tensor, reach: int) -> tuple[EllipsisType, slice, slice]:
+    """The rows and columns of all boxes of a batch (B, h, w) and `reach` cells around.
+
+    What lies further out is no box pixel's neighbour, so it need not be computed.
+    """
+    spans = []
+    for axis in (1, 0):
+        used = inside.any(0).any(axis).nonzero()
+        first, last = int(used[0]), int(used[-1])
+        spans.append(slice(max(first - reach, 0), last + reach + 1))
+    return ..., spans[0], spans[1]
+
+
+def _solve(
+    config: CRFConfig, image: Tensor, probs: Tensor, box: Tensor, valid: Tensor, known: Tensor
+) -> Tensor:
+    """`mean_field` of a window; the box lies inside the image."""
+    pairs = Pairs.of(image, config.dilation)
+    kernel = pairwise_kernel(image, valid, config)
+    inside, given = pairs.flatten(box), pairs.flatten(known.float()) * pairs.flatten(box)
+    limit = math.log((1 - config.floor) / config.floor)
+    bottom = torch.where(given > 0, limit, -limit)
+    ceiling = torch.where(given < 0, -limit, (2 * inside - 1) * limit)  # outside only the floor
+    start = torch.logit(pairs.flatten(probs.float()), config.floor)
+    odds = torch.minimum(torch.maximum(start, bottom), ceiling)
+    return pairs.unflatten(_settle(odds, bottom, ceiling, kernel, pairs, config))
 
 
 def _settle(

@@ -186,6 +186,22 @@ def test_updates_end_when_the_mask_rests(monkeypatch: pytest.MonkeyPatch) -> Non
     assert torch.equal(rested, mean_field(*two_colours(), CRFConfig(iterations=1000)))
 
 
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_what_no_pixel_of_a_box_touches_is_not_even_read(dilation: int) -> None:
+    config = CRFConfig(dilation=dilation)
+    image, start, box, valid = two_colours()
+    near = torch.nn.functional.max_pool2d(box, 2 * dilation + 1, stride=1, padding=dilation) > 0
+    odd = image.masked_fill(~near, torch.nan)
+    assert torch.equal(
+        mean_field(odd, start, box, valid, config), mean_field(image, start, box, valid, config)
+    )
+
+
+def test_an_empty_box_has_an_empty_mask() -> None:
+    image, start, box, valid = two_colours(16)
+    assert not mean_field(image, start, torch.zeros_like(box), valid, CRFConfig()).any()
+
+
 def test_nothing_outside_the_box_or_the_image_is_ever_foreground() -> None:
     image, probs, box, valid = noisy_maps(0, count=4)
     mask = mean_field(torch.zeros_like(image), torch.ones_like(probs), box, valid, CRFConfig())

@@ -1,10 +1,8 @@
 /** The door of the bundle: `mount` puts a studio into an element of the host page. */
 
 import { Studio as Canvas, type MountOptions } from "./studio";
-import menus from "./menus.css?inline";
 import type { CanvasState } from "./state";
-import safety from "./safety.css?inline";
-import css from "./styles.css?inline";
+import { css } from "./styles";
 
 /** What the host page may do with a mounted canvas. */
 export interface Studio {
@@ -38,7 +36,7 @@ export function mount(root: HTMLElement, options: MountOptions): Studio {
   if (!document.getElementById(STYLE_ID)) {
     const style = document.createElement("style");
     style.id = STYLE_ID;
-    style.textContent = css + menus + safety;
+    style.textContent = css;
     document.head.append(style);
   }
   const studio = new Canvas(root, options);

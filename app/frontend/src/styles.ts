@@ -1,0 +1,12 @@
+/** The studio's rules as one text; later files may change what earlier ones say. */
+
+import base from "./styles/base.css?inline";
+import buttons from "./styles/buttons.css?inline";
+import frame from "./styles/frame.css?inline";
+import menus from "./styles/menus.css?inline";
+import panel from "./styles/panel.css?inline";
+import safety from "./styles/safety.css?inline";
+import small from "./styles/small.css?inline";
+import strip from "./styles/strip.css?inline";
+
+export const css = [base, buttons, frame, panel, strip, small, menus, safety].join("");
