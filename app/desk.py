@@ -57,6 +57,7 @@ class Desk:
         self._review = review
         for method, path, endpoint in (
             ("GET", "/queue/{project_id}", self.queue),
+            ("GET", "/accept/{project_id}", self.acceptable),
             ("POST", "/accept", self.accept),
             ("DELETE", "/accept/{project_id}/{act}", self.undo_accept),
             ("GET", "/comments/{image_id}", self.comments),
@@ -80,6 +81,13 @@ class Desk:
                 if model.id in models
             ],
         }
+
+    def acceptable(
+        self, project_id: int, wanted: Annotated[FilterQuery, Query()]
+    ) -> dict[str, Any]:
+        """What `accept` would accept with this filter, the lowest score first."""
+        found = self._review.acceptable(project_id, wanted.filter())
+        return {"masks": [{"id": s.id, "image_id": s.image_id, "score": s.score} for s in found]}
 
     def accept(self, body: AcceptBody, request: Request) -> dict[str, Any]:
         """Accept all proposals that pass; the answer names the act, for its undo."""

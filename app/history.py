@@ -8,6 +8,8 @@ PROPOSED, PROPOSED_AGAIN = "proposed", "proposed again"
 MODEL_REASONS = frozenset({PROPOSED, PROPOSED_AGAIN})
 """Reasons of the revisions whose mask a model made."""
 STEERED, REPAINTED = "smart stroke", "assist"
+SENT_BACK = "send back"
+"""Reason of the revision in which a reviewer asks for a mask to be mended."""
 ASSISTING = frozenset({STEERED, REPAINTED})
 """Reasons of the revisions in which the model carried a person's stroke on: no stroke more."""
 

@@ -16,7 +16,7 @@ from app.records import ModelState, ModelVersion, NewModel, Project
 from app.settings import PHOTOS, Settings
 from app.store import Store
 from app.workflow import Workflow
-from mal_core import checkpoint, coco
+from mal_core import calibrate, checkpoint, coco
 from mal_core.errors import InputError
 
 SAMPLE_NAME = "Sample photos"
@@ -62,13 +62,17 @@ class Library:
     def prepare_model(self) -> ModelVersion:
         """The model that came with the studio: made known and kept by its hash at first use.
 
+        Its score's calibration is kept beside it.
+
         A later release may bring other weights; projects go on with the ones they use.
 
         Raises:
-            CheckpointError: the file cannot be read, or the disk is full.
+            CheckpointError: a file cannot be read, or the disk is full.
         """
-        sha256 = checkpoint.keep(self._settings.weights, self._settings.models)
-        model = NewModel(name=self._settings.weights.stem, sha256=sha256, figures={})
+        weights, models = self._settings.weights, self._settings.models
+        sha256 = checkpoint.keep(weights, models)
+        calibrate.keep(weights, models, sha256)
+        model = NewModel(name=weights.stem, sha256=sha256, figures={})
         return self._store.add_model(model, ModelState.BUNDLED, datetime.now(UTC))
 
     def add_project(self, name: str, categories: Sequence[str] = ("object",)) -> Project:

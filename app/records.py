@@ -148,6 +148,7 @@ class Sketch:
     flagged: bool
     model_id: int | None
     person: str
+    reason: str
 
 
 @dataclass(frozen=True)

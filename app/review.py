@@ -1,10 +1,10 @@
 """What to look at next, and saying yes to many masks at once.
 
 The queue is ordered by expected time saved. A mask's *need* is the chance that it must be mended:
-1 where there is no mask, else 1 - score with the model's calibrated score, at least a half where
-the mask is flagged, a half where no model scored it, and 0 once a person vouches for it. Whoever
-finds a fault later pays FIX seconds for it; looking now costs OPEN seconds an image and LOOK
-seconds a mask. So images come by
+1 where there is no mask or a reviewer sent it back, else 1 - score with the model's calibrated
+score, at least a half where the mask is flagged, a half where no model scored it, and 0 once a
+person vouches for it. Whoever finds a fault later pays FIX seconds for it; looking now costs OPEN
+seconds an image and LOOK seconds a mask. So images come by
 
     FIX * (sum of needs) / (OPEN + LOOK * (number of masks))
 
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from app.history import SENT_BACK
 from app.records import Comment, Revision, Sketch, State
 from app.store import Store
 
@@ -73,7 +74,7 @@ def need(sketch: Sketch) -> float:
     """The chance that an instance must be mended, 0 to 1."""
     if sketch.state in VOUCHED:
         return 0.0
-    if not sketch.has_mask:
+    if not sketch.has_mask or sketch.reason == SENT_BACK:
         return 1.0
     doubt = 0.5 if sketch.score is None else 1.0 - sketch.score
     return max(doubt, 0.5) if sketch.flagged else doubt
@@ -112,8 +113,20 @@ class Review:
         """
         return order(filter(wanted.takes, self._store.list_sketches(project_id)))
 
+    def acceptable(self, project_id: int, wanted: Filter) -> list[Sketch]:
+        """The proposals that pass, have a mask and were not sent back; the lowest score first.
+
+        Raises:
+            NotFound: there is no such project.
+        """
+        proposals = replace(wanted, states=frozenset({State.PROPOSED}))
+        sketches = self._store.list_sketches(project_id)
+        found = [s for s in sketches if proposals.takes(s) and s.has_mask]
+        kept = [sketch for sketch in found if sketch.reason != SENT_BACK]
+        return sorted(kept, key=lambda sketch: (sketch.score or 0.0, sketch.number))
+
     def accept_all(self, project_id: int, wanted: Filter, person: str) -> tuple[str, int]:
-        """Accept every proposal with a mask that passes the filter, all or none.
+        """Accept every proposal that `acceptable` lists, all or none.
 
         Returns:
             The name of the act, by which it can be undone, and how many were accepted.
@@ -122,10 +135,8 @@ class Review:
             NotFound: there is no such project.
         """
         reason = f"accept-all {secrets.token_hex(6)}"
-        proposals = replace(wanted, states=frozenset({State.PROPOSED}))
         with self._store.transaction():
-            sketches = self._store.list_sketches(project_id)
-            found = [s for s in sketches if s.has_mask and proposals.takes(s)]
+            found = self.acceptable(project_id, wanted)
             for sketch in found:
                 head = self._store.get_instance(sketch.id)
                 draft = replace(head.draft, state=State.ACCEPTED)

@@ -21,10 +21,11 @@ from app.images import load_image
 from app.records import Box, Draft, Image, Instance, ModelVersion, State
 from app.settings import Settings
 from app.store import Store
+from mal_core import calibrate
 from mal_core.errors import BadBox, CheckpointError
 from mal_core.geometry import check_boxes
 from mal_core.masks import RLE
-from mal_core.predictor import Predictor
+from mal_core.predictor import Prediction, Predictor
 from mal_core.prompts import Stroke
 
 CACHED_BYTES = 512 * 2**20  # decoded images kept in memory
@@ -306,12 +307,19 @@ class Workflow:
             category_id=category_id,
             box=clipped,
             rle=rle,
-            score=float(prediction.scores[0]),
+            score=self._expected_iou(model, prediction, rle),
             flagged=prediction.flagged(rle, 0),
             model_id=model.id,
         )
         own = {"paste": pasted - begin, "rle": encoded - pasted}
         return draft, {**prediction.seconds, **own, "score": time.perf_counter() - encoded}
+
+    def _expected_iou(self, model: ModelVersion, prediction: Prediction, rle: RLE) -> float:
+        """The score of a mask: calibrated where its weights have a calibration, else their own."""
+        calibration = calibrate.load(calibrate.beside(self.weights_path(model)), model.sha256)
+        if calibration is None:
+            return float(prediction.scores[0])
+        return float(calibration.apply(calibrate.features(prediction, [rle]))[0])
 
     def _origin(self, instance_id: int, rle: RLE | None) -> Draft:
         """The draft a mask comes from: undo may bring back one of another model."""

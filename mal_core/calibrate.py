@@ -136,6 +136,26 @@ def save(calibration: Calibration, path: Path, sha256: str, notes: Mapping[str, 
     write_whole(path, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
 
 
+def keep(weights: Path, folder: Path, sha256: str) -> None:
+    """Put a copy of a checkpoint's calibration beside its copy under its hash, if it has one.
+
+    Args:
+        weights: the checkpoint file the calibration lies beside; only read.
+        folder: where checkpoints lie as <sha256>.safetensors.
+        sha256: of the weights, hexadecimal.
+
+    Raises:
+        CheckpointError: the calibration is damaged, or the disk refuses.
+    """
+    source = beside(weights)
+    if load(source, sha256) is None:
+        return
+    try:
+        write_whole(beside(folder / f"{sha256}.safetensors"), source.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"cannot keep {source.name}: {error.strerror or error}") from error
+
+
 def load(path: Path, sha256: str) -> Calibration | None:
     """Read a calibration; None where there is none for these weights.
 

@@ -39,7 +39,7 @@ REVISION = [schema.revision.c[n] for n in ("id", "instance_id", "version", "is_c
 SKETCH = [
     *(schema.instance.c[name] for name in ("id", "image_id", "number")),
     *(schema.revision.c[name] for name in ("state", "category_id", "score", "flagged")),
-    *(schema.revision.c[name] for name in ("model_id", "person")),
+    *(schema.revision.c[name] for name in ("model_id", "person", "reason")),
     schema.revision.c.counts.is_not(None).label("has_mask"),
 ]
 """What `row_to_sketch` needs, of instance and revision joined."""
@@ -115,6 +115,7 @@ def row_to_sketch(row: Row[Any]) -> Sketch:
         flagged=bool(row.flagged),
         model_id=row.model_id,
         person=row.person,
+        reason=row.reason,
     )
 
 

@@ -27,6 +27,7 @@ def routes(instance: Instance) -> list[tuple[str, str, Any]]:
         ("PUT", f"/mal/annotations/{instance.id}", to_body(instance)),
         ("DELETE", f"/mal/annotations/{instance.id}", None),
         ("GET", "/mal/queue/1", None),
+        ("GET", "/mal/accept/1", None),
         ("POST", "/mal/accept", {"project_id": 1, "low": 1.0}),
         ("DELETE", "/mal/accept/1/never", None),
         ("GET", f"/mal/comments/{image}", None),

@@ -1,6 +1,7 @@
 """Images in, whatever people drop; COCO in, all or nothing; the sample project once."""
 
 import json
+import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +16,8 @@ from app.images import Intake
 from app.library import SAMPLE_CATEGORIES, SAMPLE_FILES, SAMPLE_NAME, Library, Step
 from app.records import State
 from app.settings import Settings
-from mal_core.errors import BadDataset, InputError
+from mal_core import calibrate, checkpoint
+from mal_core.errors import BadDataset, CheckpointError, InputError
 from tests.studio.conftest import PHOTOS, Studio, blob, make_weights, open_studio
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n"
@@ -195,6 +197,27 @@ def test_a_release_with_other_weights_leaves_old_projects_as_they_are(
     old = later.workflow.propose(studio.images[0].id, box, category, "Ada").instance
     assert old.draft.model_id == studio.project.model_id != fresh.model_id
     later.store.close()
+
+
+def test_the_calibration_of_the_bundled_weights_is_kept_with_them(
+    studio: Studio, tiny_weights: Path, tmp_path: Path
+) -> None:
+    weights = shutil.copy(tiny_weights, tmp_path / "bundled.safetensors")
+    sha256 = checkpoint.file_sha256(weights)
+    kept = calibrate.beside(studio.settings.models / f"{sha256}.safetensors")
+    bundled = replace(studio.settings, weights=weights)
+    library, intake = replace(studio, settings=bundled).library()
+    curve = calibrate.Calibration(-0.5, 0.8, 0.3, 0.02)
+    with intake:
+        calibrate.save(curve, calibrate.beside(weights), "of other weights", {})
+        library.prepare_model()
+        assert not kept.exists()
+        calibrate.save(curve, calibrate.beside(weights), sha256, {})
+        library.prepare_model()
+        assert calibrate.load(kept, sha256) == curve
+        calibrate.beside(weights).write_text("{}")
+        with pytest.raises(CheckpointError, match="not a calibration"):
+            library.prepare_model()
 
 
 def test_a_project_needs_a_name(studio: Studio, library: Library) -> None:

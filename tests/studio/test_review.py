@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.history import SENT_BACK
 from app.records import Draft, Instance, Sketch, State
 from app.review import FIX, LOOK, OPEN, Filter, need, order
 from tests.studio.conftest import NOW, Studio
 from tests.studio.rest import error_of, put, to_body
 
-SKETCH = Sketch(1, 1, 1, State.PROPOSED, 7, True, 0.9, False, 3, "Ada")
+SKETCH = Sketch(1, 1, 1, State.PROPOSED, 7, True, 0.9, False, 3, "Ada", "proposed")
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,7 @@ SKETCH = Sketch(1, 1, 1, State.PROPOSED, 7, True, 0.9, False, 3, "Ada")
         pytest.param({"score": 0.9, "flagged": True}, 0.5, id="sure but flagged"),
         pytest.param({"score": 0.2, "flagged": True}, 0.8, id="unsure and flagged"),
         pytest.param({"has_mask": False, "score": None}, 1.0, id="only a box"),
+        pytest.param({"score": 0.9, "reason": SENT_BACK}, 1.0, id="sure but sent back"),
         pytest.param({"state": State.ACCEPTED, "score": 0.2}, 0.0, id="accepted"),
         pytest.param({"state": State.CORRECTED, "score": 0.2}, 0.0, id="corrected"),
         pytest.param({"state": State.REJECTED, "has_mask": False}, 0.0, id="rejected"),
@@ -121,6 +123,24 @@ def test_all_above_a_score_are_accepted_and_taken_back_as_one_act(
     assert [studio.store.get_instance(i.id).draft for i in high] == [i.draft for i in high]
     assert [studio.store.get_instance(i.id).version for i in high] == [3, 3]
     assert client.delete(f"/mal/accept/1/{answer['act']}").json() == {"count": 0}
+
+
+def test_a_preview_lists_what_would_be_accepted_the_least_certain_first(
+    client: TestClient, studio: Studio
+) -> None:
+    high, low = scored(studio, 0.95), scored(studio, 0.85, image=1)
+    scored(studio, 0.79)
+    back = scored(studio, 0.99)
+    put(client, back, to_body(back, state="corrected"))
+    put(client, back, to_body(back, state="proposed", reason="send back"), 2)
+    listed = client.get("/mal/accept/1?low=0.8").json()["masks"]
+    assert [(mask["id"], mask["image_id"], mask["score"]) for mask in listed] == [
+        (low.id, low.image_id, 0.85), (high.id, high.image_id, 0.95)
+    ]  # fmt: skip
+    accepted = client.post("/mal/accept", json={"project_id": 1, "low": 0.8}).json()
+    assert accepted["count"] == len(listed)
+    assert studio.store.get_instance(back.id).draft.state is State.PROPOSED
+    assert client.get("/mal/accept/1?low=0.8").json() == {"masks": []}
 
 
 def test_taking_an_act_back_leaves_what_somebody_changed_since(

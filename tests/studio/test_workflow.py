@@ -1,5 +1,6 @@
 """What the canvas asks for, below the routes: images and models kept, provenance kept."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from app.images import load_image
 from app.records import Image, Instance, ModelState, ModelVersion, NewModel, State
 from app.settings import Settings
 from app.workflow import Workflow
-from mal_core import checkpoint
+from mal_core import calibrate, checkpoint
+from mal_core.calibrate import Calibration
 from mal_core.errors import BadBox, CheckpointError
 from mal_core.predictor import Predictor
 from tests.studio.conftest import NOW, Studio, blob, make_weights
@@ -149,6 +151,30 @@ def test_a_proposal_equals_the_predictors_answer(studio: Studio, tiny_weights: P
     assert (draft.rle, draft.score) == (answer.masks()[0], float(answer.scores[0]))
     assert draft.state is State.PROPOSED
     assert draft.model_id == studio.project.model_id
+
+
+def test_a_score_is_calibrated_where_the_weights_came_with_a_calibration(
+    studio: Studio, tiny_weights: Path, tmp_path: Path
+) -> None:
+    weights = shutil.copy(tiny_weights, tmp_path / "bundled.safetensors")
+    sha256 = checkpoint.file_sha256(weights)
+    curve = Calibration(bias=-0.5, score=0.8, fill=0.3, size=0.02)
+    calibrate.save(curve, calibrate.beside(weights), sha256, {})
+    raw = propose(studio).draft
+    calibrate.keep(weights, studio.settings.models, sha256)
+    draft = propose(studio).draft
+    answer = Predictor.load(weights, "cpu").predict(
+        load_image(studio.settings, studio.images[0]), [BOX]
+    )
+    (expected,) = curve.apply(calibrate.features(answer, answer.masks()))
+    assert draft.rle == raw.rle
+    assert draft.score == pytest.approx(expected)
+    assert raw.score == float(answer.scores[0])
+    other = add_model(studio, 5)
+    studio.store.use_model(studio.project.id, other.id)
+    pixels = load_image(studio.settings, studio.images[0])
+    own = Predictor.load(studio.workflow.weights_path(other), "cpu").predict(pixels, [BOX])
+    assert propose(studio).draft.score == float(own.scores[0])
 
 
 def test_a_box_outside_its_image_is_refused(studio: Studio) -> None:
