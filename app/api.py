@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth import Sessions, check_host, check_origin
 from app.errors import Busy, Conflict, Forbidden, NotAllowed, NotFound
+from app.history import newest_proposals
 from app.images import path_of, thumbnail_path
 from app.records import Draft, Instance, State
 from app.workflow import Proposal, Workflow
@@ -177,8 +178,9 @@ class Api:
 
     def proposals(self, image_id: int) -> dict[str, Any]:
         """The model's newest mask of each instance of an image, to show what changed since."""
-        newest = self._workflow.store.list_proposals(image_id)
-        return {"proposals": [{"id": key, "rle": rle.to_coco()} for key, rle in newest]}
+        newest = newest_proposals(self._workflow.store.list_image_revisions(image_id))
+        masks = {key: draft.rle.to_coco() for key, draft in newest.items() if draft.rle}
+        return {"proposals": [{"id": key, "rle": rle} for key, rle in masks.items()]}
 
     async def propose(self, body: ProposeBody, request: Request) -> Response:
         """The mask of a box, stored as a proposal; work for a browser that left is skipped.

@@ -178,6 +178,7 @@ def serve(data: Path, threads: int) -> Iterator[str]:
 def draw_boxes(page: Page, size: tuple[int, int], count: int) -> Iterator[Row]:
     """Drag boxes of many sizes; the first ones warm up and are not counted."""
     random = np.random.default_rng(0)
+    before = len(page.evaluate(STATE)["instances"])
     corner = page.locator(".mal-studio canvas").first.bounding_box()
     assert corner is not None
     for index in range(WARM_UP + count):
@@ -190,7 +191,7 @@ def draw_boxes(page: Page, size: tuple[int, int], count: int) -> Iterator[Row]:
             y = corner["y"] + view["y"] + point[1] * size[1] * view["scale"]
             page.mouse.move(x, y, steps=4)
             (page.mouse.up if step else page.mouse.down)()
-        page.wait_for_function(f"{STATE}.instances.length === {index + 1}")
+        page.wait_for_function(f"{STATE}.instances.length === {before + index + 1}")
         page.wait_for_function(f"!{STATE}.placeholders.length && !{STATE}.pending")
         page.wait_for_timeout(100)
         if index >= WARM_UP:

@@ -22,7 +22,6 @@ from app.store.rows import (
     row_to_instance,
     row_to_revision,
 )
-from mal_core.masks import RLE
 
 _STREAM = {"yield_per": 1000}  # rows read at a time
 
@@ -131,6 +130,17 @@ class Instances(Database):
             for row in connection.execute(query, execution_options=_STREAM):
                 yield row_to_revision(row)
 
+    def list_image_revisions(self, image_id: int) -> list[Revision]:
+        """The whole history of an image's instances, oldest first, lost races included.
+
+        Raises:
+            NotFound: there is no such image.
+        """
+        with self._read() as connection:
+            fetch(connection, schema.image, image_id)
+            rows = connection.execute(_history().where(schema.image.c.id == image_id))
+            return [row_to_revision(row) for row in rows]
+
     def list_revisions(self, instance_id: int) -> list[Revision]:
         """An instance's whole history, oldest first, lost races included.
 
@@ -141,23 +151,6 @@ class Instances(Database):
             fetch(connection, schema.instance, instance_id)
             rows = connection.execute(_history().where(schema.instance.c.id == instance_id))
             return [row_to_revision(row) for row in rows]
-
-    def list_proposals(self, image_id: int) -> list[tuple[int, RLE]]:
-        """The newest mask a model proposed for each instance of an image, with its id.
-
-        Raises:
-            NotFound: there is no such image.
-        """
-        proposed = schema.revision.c.state == str(State.PROPOSED)
-        query = _history().where(schema.image.c.id == image_id, proposed)
-        newest: dict[int, RLE] = {}
-        with self._read() as connection:
-            fetch(connection, schema.image, image_id)
-            for row in connection.execute(query):
-                revision = row_to_revision(row)
-                if revision.draft.rle is not None and revision.draft.model_id is not None:
-                    newest[revision.instance_id] = revision.draft.rle
-        return list(newest.items())
 
     def save_instance(
         self,
