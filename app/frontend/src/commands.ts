@@ -8,10 +8,12 @@ import { type Action, actionOf, comboOf } from "./keys";
 import type { Look } from "./look";
 import { lookCommands } from "./lookcommands";
 import { maskCommands } from "./maskcommands";
+import { queueCommands } from "./queuecommands";
 import type { Scene } from "./scene";
 import type { Trail } from "./trail";
 import type { Box, Category, ImageInfo, Tool } from "./types";
 import { fit, type Viewport, zoomAt } from "./viewport";
+import type { Walk } from "./walk";
 
 export interface CommandPorts {
   readonly editor: Editor;
@@ -25,6 +27,8 @@ export interface CommandPorts {
   readonly changeBox: (id: number, box: Box) => void;
   readonly stepImage: (by: 1 | -1) => boolean;
   readonly nextImage: () => ImageInfo | null;
+  readonly walk: Walk;
+  readonly toggleFilter: () => void;
   readonly setCategory: (id: number) => void;
   readonly findCategory: () => void;
   readonly setLook: (part: Partial<Look>) => void;
@@ -99,9 +103,6 @@ export class Commands {
       delete: () => {
         this.remove();
       },
-      "next.proposed": () => {
-        this.nextToReview();
-      },
       "select.next": () => {
         editor.step(1);
         ports.saySelected();
@@ -141,6 +142,7 @@ export class Commands {
       },
       ...maskCommands(ports),
       ...lookCommands(ports),
+      ...queueCommands(ports, this.review.bind(this, "accepted")),
     };
   }
 
@@ -162,7 +164,7 @@ export class Commands {
     const { input } = this.ports;
     if (event.key !== " " || !input.isSpaceDown) return;
     input.isSpaceDown = false;
-    if (!input.spacePanned) this.run("next.proposed");
+    if (!input.spacePanned) this.run("queue.next");
     event.preventDefault();
   }
 
@@ -268,14 +270,6 @@ export class Commands {
     if (!editor.remove()) say(editor.obstacle);
     else if (chosen.length > 1) say(`${chosen.length} masks deleted. Undo brings them back.`);
     else say(`Mask ${selected?.number} deleted. Undo brings it back.`);
-  }
-
-  private nextToReview(): void {
-    const { editor, stepImage, say, saySelected } = this.ports;
-    if (editor.stepToProposed()) saySelected();
-    else if (editor.selected?.state !== "proposed" && !stepImage(1)) {
-      say("Nothing left to review.");
-    }
   }
 
   private startBox(): void {

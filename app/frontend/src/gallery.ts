@@ -18,6 +18,8 @@ export interface GalleryPorts {
   prepare(project: Project): Promise<void>;
   /** What could be undone on an image when an earlier page left it. */
   recall(imageId: number): Promise<Past | null>;
+  /** The image that is likely to be opened next. */
+  ahead(): ImageInfo | null;
   /** The image to be shown is known, its pixels are not here yet. */
   onChosen(): void;
   onLoaded(loaded: Loaded, past: Past | null): void;
@@ -35,6 +37,7 @@ export class Gallery {
   readonly images: Images;
   private readonly counts = new Map<number, Counts>(); // where they differ from the project's
   private ticket = 0;
+  private aheadId: number | null = null; // of the image that was fetched last for what comes next
   private projectId: number | null = null; // of the project that is open or being opened
   private entering = Promise.resolve();
   private hasFailed = false;
@@ -123,6 +126,14 @@ export class Gallery {
     return true;
   }
 
+  /** Fetch what is likely to be opened next, if it is not what was fetched already. */
+  lookAhead(): void {
+    const next = this.ports.ahead();
+    if (!next || next.id === this.aheadId) return;
+    this.aheadId = next.id;
+    this.images.prefetch(next);
+  }
+
   /** Forget everything under way. */
   stop(): void {
     this.ticket += 1;
@@ -170,13 +181,12 @@ export class Gallery {
   private async choose(info: ImageInfo, isCurrent: () => boolean): Promise<void> {
     this.info = info;
     this.ports.onChosen();
+    this.aheadId = null;
     const { images, ports } = this;
     const [loaded, past] = await Promise.all([images.load(info), ports.recall(info.id)]);
     if (!isCurrent()) return;
     ports.onLoaded(loaded, past);
-    const all = this.project?.images ?? [];
-    const next = all.at(all.findIndex(({ id }) => id === info.id) + 1);
-    if (next) images.prefetch(next);
+    this.lookAhead();
   }
 
   /** An image of the project; asks the server again when it is not known yet. */

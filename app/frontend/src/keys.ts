@@ -24,7 +24,6 @@ export type Action =
   | "cancel"
   | "accept"
   | "reject"
-  | "next.proposed"
   | "repropose"
   | "delete"
   | "select.next"
@@ -33,6 +32,7 @@ export type Action =
   | "select.none"
   | MaskAction
   | LookAction
+  | QueueAction
   | "category.search"
   | "menu.mask"
   | "menu.view"
@@ -43,6 +43,9 @@ export type Action =
 
 /** What is switched on and off in the look of image and masks. */
 export type LookAction = `look.${Switch}`;
+
+/** What leads through the queue and belongs to reviewing. */
+export type QueueAction = "queue.next" | "queue.previous" | "queue.filter" | "accept.next";
 
 /** What is done to the shape and the place of whole masks. */
 export type MaskAction =
@@ -100,7 +103,10 @@ export const KEY_ROWS: readonly KeyRow[] = [
   row("Masks", "delete", "Delete", "Delete", "Backspace"),
   row("Masks", "undo", "Undo", "Ctrl+Z"),
   row("Masks", "redo", "Redo", "Ctrl+Shift+Z", "Ctrl+Y"),
-  row("Masks", "next.proposed", "Next to review", "Space"),
+  row("Queue", "queue.next", "Next of the queue", "Space"),
+  row("Queue", "queue.previous", "Previous of the queue", "Shift+Space"),
+  row("Queue", "accept.next", "Accept and go on", "Y"),
+  row("Queue", "queue.filter", "Open the filter of the queue", "Shift+Q"),
   row("Masks", "select.next", "Next mask", "N"),
   row("Masks", "select.previous", "Previous mask", "Shift+N"),
   row("Masks", "select.all", "Choose all masks", "Ctrl+A"),

@@ -5,8 +5,10 @@ import { el, setAttribute, setText } from "./dom";
 import { icon } from "./icons";
 import type { Instance } from "./instance";
 import type { Renderer } from "./renderer";
+import { QueuePanel } from "./queuepanel";
 import { actionButton } from "./toolbar";
 import { categoryOf, type Orders, percent, STATE_NAMES, type View } from "./view";
+import type { Walk } from "./walk";
 
 interface Row {
   readonly element: HTMLLIElement;
@@ -43,6 +45,7 @@ export class Panel {
   private readonly summary = el("span", { class: "mal-muted" });
   private readonly empty = el("p", { class: "mal-hint" });
   private readonly review: Review;
+  readonly queue: QueuePanel;
   private readonly rows = new Map<number, Row>();
   private readonly prefix = `mal-${++made}-mask-`;
 
@@ -52,17 +55,19 @@ export class Panel {
   ) {
     this.picker = new CategoryPicker(orders);
     this.review = new Review(orders);
+    this.queue = new QueuePanel(orders);
     const head = el("div", { class: "mal-panel-head" }, this.title, this.summary);
     const masks = el("div", { class: "mal-masks" }, head, this.list, this.empty);
-    this.element.append(this.picker.element, masks, this.review.element);
+    this.element.append(this.picker.element, this.queue.element, masks, this.review.element);
     this.list.addEventListener("keydown", (event) => {
       this.key(event);
     });
   }
 
-  update(view: View): void {
+  update(view: View, walk: Walk): void {
     const all = view.editor.instances;
     this.picker.update(view);
+    this.queue.update(view, walk);
     this.review.update(view);
     setText(this.title, "Masks");
     const done = all.filter((one) => one.state === "accepted").length;

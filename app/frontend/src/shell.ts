@@ -14,6 +14,7 @@ import { Rail, TopBar } from "./toolbar";
 import type { Size } from "./types";
 import { VersusDialog } from "./versus";
 import type { Orders, View } from "./view";
+import type { Walk } from "./walk";
 
 const FIELDS = "input, select, label, dialog, .mal-category, .mal-pop"; // a click there keeps the focus
 
@@ -87,10 +88,14 @@ export class Shell {
     if (document.activeElement === document.body) this.canvas.focus({ preventScroll: true });
   }
 
-  update(view: View, saves: SaveQueue, waiting: Waiting, isCutOff: boolean): void {
+  toggleFilter(): void {
+    this.panel.queue.toggle();
+  }
+
+  update(view: View, walk: Walk, saves: SaveQueue, waiting: Waiting, isCutOff: boolean): void {
     this.rail.update(view);
     this.top.update(view);
-    this.panel.update(view);
+    this.panel.update(view, walk);
     this.strip.update(view);
     this.status.update(saves);
     this.banner.update(view, waiting, isCutOff);

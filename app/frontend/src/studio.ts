@@ -4,17 +4,14 @@ import { Appearance } from "./appearance";
 import type { EditorEvent } from "./choice";
 import { Commands, type CommandPorts } from "./commands";
 import { Creations } from "./creations";
-import type { Conflict } from "./conflicts";
 import { Editor } from "./editor";
 import { Gallery } from "./gallery";
 import type { Past } from "./history";
 import type { Loaded } from "./images";
 import { Input } from "./input";
-import type { Action } from "./keys";
-import type { Look } from "./look";
 import { Lifeline } from "./lifeline";
 import { spoken } from "./panel";
-import type { Placing } from "./placings";
+import { type Crew, CrewOrders } from "./orders";
 import type { Placeholder, Timing } from "./proposals";
 import { Races } from "./races";
 import type { Renderer } from "./renderer";
@@ -24,9 +21,9 @@ import { Sync } from "./sync";
 import { Trail } from "./trail";
 import { textOf, Transport } from "./transport";
 import type { Annotation, Box, Counts, ImageInfo, Project } from "./types";
-import type { Choice } from "./versus";
-import { nextImage, type Orders, type View } from "./view";
+import { nextImage } from "./view";
 import { fit, resized, type Viewport } from "./viewport";
+import { Walk } from "./walk";
 
 export interface MountOptions {
   readonly token: string;
@@ -40,15 +37,15 @@ export interface ProposalTiming extends Timing {
   readonly total_ms: number;
 }
 
-export class Studio implements View, Orders {
+export class Studio implements Crew {
   lastProposal: ProposalTiming | null = null;
   readonly editor = new Editor((event) => {
     this.onEditor(event);
   });
   readonly sync: Sync;
   readonly shell: Shell;
-  private readonly transport: Transport;
-  private readonly lifeline = new Lifeline({
+  readonly transport: Transport;
+  readonly lifeline = new Lifeline({
     ask: () => this.transport.project(this.project?.id ?? 0),
     onChange: this.update.bind(this),
     tell: (text) => {
@@ -56,11 +53,13 @@ export class Studio implements View, Orders {
     },
   });
   private readonly races: Races;
-  private readonly gallery: Gallery;
-  private readonly appearance: Appearance;
+  readonly gallery: Gallery;
+  readonly appearance: Appearance;
+  readonly walk: Walk;
   private readonly creations: Creations;
   private readonly input: Input;
-  private readonly commands: Commands;
+  readonly commands: Commands;
+  private readonly orders = new CrewOrders(this);
   private loadFailure = ""; // its message goes away with the next try
   private isStale = false; // the parts around the canvas wait for a frame
 
@@ -72,7 +71,7 @@ export class Studio implements View, Orders {
     this.transport = new Transport(options.base ?? "", options.token, reach.note.bind(reach));
     this.gallery = this.makeGallery();
     this.sync = this.makeSync();
-    this.shell = new Shell(root, this.editor, this, () => {
+    this.shell = new Shell(root, this.editor, this.orders, () => {
       this.onResize();
     });
     const { renderer, messages, status } = this.shell;
@@ -82,7 +81,8 @@ export class Studio implements View, Orders {
     const { wait } = this.lifeline.patience;
     const made = { saves: this.sync.saves, gallery: this.gallery };
     this.creations = new Creations(this.editor, this.transport, { ...made, wait, say, tell });
-    this.races = new Races(this, this, this.shell, this.sync.conflicts);
+    this.races = new Races(this, this.orders, this.shell, this.sync.conflicts);
+    this.walk = this.makeWalk();
     const ports = this.makePorts();
     this.input = new Input(ports);
     this.commands = new Commands({ ...ports, input: this.input });
@@ -134,67 +134,6 @@ export class Studio implements View, Orders {
     });
   }
 
-  // -- orders of the parts ------------------------------------------------------------------------
-
-  act(action: Action): void {
-    this.commands.run(action);
-  }
-
-  setRadius(radius: number): void {
-    this.editor.setRadius(radius);
-  }
-
-  setLook(part: Partial<Look>): void {
-    this.appearance.set(part);
-    this.update();
-  }
-
-  setCategory(id: number): void {
-    this.shell.finder.used(id);
-    this.editor.setCategory(id);
-  }
-
-  findCategory(): void {
-    this.shell.finder.open(this.project?.categories ?? []);
-  }
-
-  place(id: number, part: Partial<Placing>): void {
-    this.editor.place(id, part);
-  }
-
-  async addCategory(name: string): Promise<boolean> {
-    if (!this.project) return false;
-    try {
-      const made = await this.transport.addCategory(this.project.id, name);
-      this.gallery.addCategory(made);
-      this.setCategory(made.id);
-      this.shell.status.say(`Category ${made.name} added.`);
-      return true;
-    } catch (error) {
-      this.shell.messages.add(textOf(error));
-      return false;
-    }
-  }
-
-  select(id: number, isAdded = false): void {
-    if (isAdded) this.editor.toggle(id);
-    else this.editor.select(id);
-    this.saySelected();
-  }
-
-  thumb(imageId: number): Promise<Blob> {
-    return this.transport.thumb(imageId);
-  }
-
-  retry(): void {
-    this.sync.saves.retryRefused();
-    this.lifeline.patience.hurry();
-  }
-
-  decide(conflict: Conflict, choice: Choice): void {
-    this.sync.decide(conflict, choice);
-  }
-
   countsOf(info: ImageInfo): Counts {
     if (this.editor.image?.id !== info.id) return this.gallery.countsOf(info);
     const counts = { proposed: 0, corrected: 0, accepted: 0, rejected: 0 };
@@ -210,6 +149,7 @@ export class Studio implements View, Orders {
       onProject: this.onProject.bind(this),
       prepare: (project) => this.lifeline.prepare(project, this.sync),
       recall: this.lifeline.recall.bind(this.lifeline),
+      ahead: () => this.walk.ahead,
       onChosen: this.update.bind(this),
       onLoaded: this.onLoaded.bind(this),
       onEmpty: () => {
@@ -221,6 +161,7 @@ export class Studio implements View, Orders {
         this.shell.showNotice("This could not be loaded. Choose an image below to try again.");
       },
       onRefreshed: () => {
+        void this.walk.read();
         if (this.editor.image) void this.sync.refresh(this.editor.image.id);
       },
       onNotRefreshed: (error) => {
@@ -240,7 +181,9 @@ export class Studio implements View, Orders {
     this.shell.showNotice("Loading…");
   }
 
-  private onProject({ categories }: Project): void {
+  private onProject(project: Project): void {
+    const { categories } = project;
+    this.walk.onProject(project);
     this.scene.categories = categories;
     const isKnown = categories.some(({ id }) => id === this.editor.categoryId);
     if (!isKnown) this.editor.categoryId = categories.at(0)?.id ?? 0;
@@ -258,6 +201,7 @@ export class Studio implements View, Orders {
     this.setPort(fit(info, this.scene.size));
     this.shell.focusIfFree();
     this.shell.status.say(info.notice || `${info.file_name} is open.`);
+    this.walk.onLoaded();
   }
 
   // -- masks --------------------------------------------------------------------------------------
@@ -318,7 +262,7 @@ export class Studio implements View, Orders {
     canvas: HTMLCanvasElement;
     request(): void;
   } {
-    const { shell, scene, editor, sync, creations } = this;
+    const { shell, scene, editor, sync, creations, orders, walk } = this;
     const say = shell.status.say.bind(shell.status);
     const propose = (box: Box): void => {
       sync.propose(box, null);
@@ -336,10 +280,12 @@ export class Studio implements View, Orders {
       trail: new Trail({ editor, creations, propose, say }),
       creations,
       nextImage: () => nextImage(this),
-      findCategory: this.findCategory.bind(this),
-      setLook: this.setLook.bind(this),
+      walk,
+      toggleFilter: shell.toggleFilter.bind(shell),
+      findCategory: orders.findCategory.bind(orders),
+      setLook: orders.setLook.bind(orders),
       toggleMenu: shell.toggleMenu.bind(shell),
-      setCategory: this.setCategory.bind(this),
+      setCategory: orders.setCategory.bind(orders),
       say,
       saySelected: this.saySelected.bind(this),
       help: shell.help.open.bind(shell.help),
@@ -348,6 +294,20 @@ export class Studio implements View, Orders {
       },
       giveUpBox: () => sync.proposals.giveUpNewest(editor.image?.id ?? 0),
     };
+  }
+
+  private makeWalk(): Walk {
+    return new Walk(this, this.transport, {
+      open: (imageId) => this.open(imageId),
+      setPort: this.setPort.bind(this),
+      say: (text) => {
+        this.shell.status.say(text);
+      },
+      tell: (text) => {
+        this.shell.messages.add(text);
+      },
+      onChange: this.update.bind(this),
+    });
   }
 
   private listen(): void {
@@ -376,7 +336,7 @@ export class Studio implements View, Orders {
     else this.setPort(resized(this.scene.port, before, after));
   }
 
-  private saySelected(): void {
+  saySelected(): void {
     if (this.editor.selectedId !== null) this.say(this.editor.selectedId);
   }
 
@@ -386,7 +346,8 @@ export class Studio implements View, Orders {
   }
 
   /** Show the present state everywhere, once a frame. */
-  private update(): void {
+  update(): void {
+    this.walk.follow();
     const image = this.editor.image;
     this.scene.placeholders = image ? this.sync.proposals.placeholders(image.id) : [];
     this.shell.renderer.request();
@@ -394,7 +355,14 @@ export class Studio implements View, Orders {
     this.isStale = true;
     requestAnimationFrame(() => {
       this.isStale = false;
-      this.shell.update(this, this.sync.saves, this.sync.waiting, this.lifeline.reach.isCutOff);
+      if (this.editor.image) this.gallery.lookAhead();
+      this.shell.update(
+        this,
+        this.walk,
+        this.sync.saves,
+        this.sync.waiting,
+        this.lifeline.reach.isCutOff,
+      );
     });
   }
 }

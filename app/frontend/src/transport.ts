@@ -1,5 +1,6 @@
 /** The REST contract under /mal/, and nothing else: every request carries the session's token. */
 
+import { type Filter, queryOf, type Stop } from "./queue";
 import type { Failure } from "./saves";
 import type {
   Annotation,
@@ -31,6 +32,12 @@ export class NetworkError extends Error {}
 export interface Proposal {
   readonly annotation: Annotation;
   readonly timing: string; // the Server-Timing header
+}
+
+export interface QueueAnswer {
+  readonly images: readonly Stop[];
+  readonly people: readonly string[];
+  readonly models: readonly { readonly id: number; readonly name: string }[];
 }
 
 interface ErrorBody {
@@ -80,6 +87,11 @@ export class Transport {
       `proposals/${imageId}`,
     );
     return body.proposals;
+  }
+
+  /** What to look at by a filter, in order, and whom and which models one can filter by. */
+  queue(projectId: number, wanted: Filter): Promise<QueueAnswer> {
+    return this.json("GET", `queue/${projectId}?${queryOf(wanted)}`);
   }
 
   addCategory(projectId: number, name: string): Promise<Category> {

@@ -5,6 +5,7 @@ import type { Editor } from "./editor";
 import type { Action } from "./keys";
 import type { Look } from "./look";
 import type { Placing } from "./placings";
+import type { Filter } from "./queue";
 import type { Scene } from "./scene";
 import type { Category, Counts, ImageInfo, Project, State } from "./types";
 import type { Choice } from "./versus";
@@ -33,6 +34,7 @@ export interface Orders {
   thumb(imageId: number): Promise<Blob>;
   retry(): void;
   decide(conflict: Conflict, choice: Choice): void;
+  setFilter(part: Partial<Filter>): void;
 }
 
 /** The states in the order people meet them, with the words they read. */
@@ -50,7 +52,7 @@ export function categoryOf(view: View, id: number): Category | undefined {
 }
 
 /** The image after the open one; null at the end. */
-export function nextImage({ project, info }: View): ImageInfo | null {
+export function nextImage({ project, info }: Pick<View, "project" | "info">): ImageInfo | null {
   const images = project?.images ?? [];
   const at = images.findIndex(({ id }) => id === info?.id);
   return at < 0 ? null : (images.at(at + 1) ?? null);

@@ -7,16 +7,18 @@ import type { Input } from "../src/input";
 import type { Scene } from "../src/scene";
 import { Trail } from "../src/trail";
 import type { Box, Change } from "../src/types";
+import type { Walk } from "../src/walk";
 import { annotation, IMAGE } from "./masks";
 
 let editor: Editor;
 let changes: Change[];
 let reproposed: [number, Box][];
 let said: string[];
+let walked: unknown[];
 let commands: Commands;
 
 beforeEach(() => {
-  [changes, reproposed, said] = [[], [], []];
+  [changes, reproposed, said, walked] = [[], [], [], []];
   editor = new Editor((event) => {
     if (event.kind === "edit") changes.push(event.change);
   });
@@ -28,6 +30,8 @@ beforeEach(() => {
     trail: new Trail({ editor, creations, propose: vi.fn(), say: vi.fn() }),
     creations,
     nextImage: () => null,
+    walk: { go: (...step: unknown[]) => walked.push(step) } as unknown as Walk,
+    toggleFilter: vi.fn(),
     findCategory: vi.fn(),
     setLook: vi.fn(),
     toggleMenu: vi.fn(),
@@ -76,5 +80,28 @@ describe("proposing anew on purpose", () => {
   it("needs a selected mask", () => {
     commands.run("repropose");
     expect([reproposed, said]).toEqual([[], ["Select a mask first."]]);
+  });
+});
+
+describe("accepting and going on", () => {
+  it("goes on from the mask that was accepted, whatever is selected then", () => {
+    editor.open(IMAGE, [annotation(), annotation({ id: 2, number: 2 })]);
+    editor.select(1);
+    commands.run("accept.next");
+    expect(changes.map(({ id, after }) => [id, after?.state])).toEqual([[1, "accepted"]]);
+    expect(walked).toEqual([[1, "Mask 1 accepted. ", 1]]);
+  });
+
+  it("stays where there is no mask yet, and asks for it", () => {
+    editor.open(IMAGE, [annotation({ rle: null })]);
+    editor.select(1);
+    commands.run("accept.next");
+    expect([reproposed.length, changes, walked]).toEqual([1, [], []]);
+  });
+
+  it("stays where no mask is selected", () => {
+    editor.open(IMAGE, [annotation()]);
+    commands.run("accept.next");
+    expect([walked, said]).toEqual([[], ["Select a mask first."]]);
   });
 });

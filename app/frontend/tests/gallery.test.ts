@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Gallery } from "../src/gallery";
 import type { Transport } from "../src/transport";
 import type { ImageInfo, Project } from "../src/types";
+import { nextImage } from "../src/view";
 
 const COUNTS = { proposed: 0, corrected: 0, accepted: 0, rejected: 0 };
 
@@ -59,6 +60,7 @@ beforeEach(() => {
   gallery = new Gallery(transport, {
     onLeave: note("leave"),
     onProject: note("project"),
+    ahead: () => nextImage({ project: gallery.project, info: gallery.info }),
     onChosen: note("chosen"),
     onLoaded: note("loaded"),
     onEmpty: note("empty"),

@@ -36,7 +36,7 @@ describe("a pressed key", () => {
     ["+", { shiftKey: true }, "view.in"],
     ["Enter", {}, "confirm"],
     ["Enter", { shiftKey: true }, "box.start"],
-    [" ", {}, "next.proposed"],
+    [" ", {}, "queue.next"],
     ["b", { ctrlKey: true }, null],
     ["Tab", {}, null],
   ] as const)("%j with %j means %j", (key, modifiers, action) => {

@@ -1,0 +1,104 @@
+/** Carries out what the parts around the canvas ask for, each by the part that can do it. */
+
+import type { Appearance } from "./appearance";
+import type { Commands } from "./commands";
+import type { Conflict } from "./conflicts";
+import type { Gallery } from "./gallery";
+import type { Action } from "./keys";
+import type { Lifeline } from "./lifeline";
+import type { Look } from "./look";
+import type { Placing } from "./placings";
+import type { Filter } from "./queue";
+import type { Shell } from "./shell";
+import type { Sync } from "./sync";
+import { textOf, type Transport } from "./transport";
+import type { Choice } from "./versus";
+import type { Orders, View } from "./view";
+import type { Walk } from "./walk";
+
+/** The parts that do the work. */
+export interface Crew extends View {
+  readonly appearance: Appearance;
+  readonly commands: Commands;
+  readonly gallery: Gallery;
+  readonly lifeline: Lifeline;
+  readonly shell: Shell;
+  readonly sync: Sync;
+  readonly transport: Transport;
+  readonly walk: Walk;
+  update(): void;
+  saySelected(): void;
+}
+
+export class CrewOrders implements Orders {
+  constructor(private readonly crew: Crew) {}
+
+  act(action: Action): void {
+    this.crew.commands.run(action);
+  }
+
+  setRadius(radius: number): void {
+    this.crew.editor.setRadius(radius);
+  }
+
+  setLook(part: Partial<Look>): void {
+    this.crew.appearance.set(part);
+    this.crew.update();
+  }
+
+  setCategory(id: number): void {
+    this.crew.shell.finder.used(id);
+    this.crew.editor.setCategory(id);
+  }
+
+  findCategory(): void {
+    this.crew.shell.finder.open(this.crew.project?.categories ?? []);
+  }
+
+  place(id: number, part: Partial<Placing>): void {
+    this.crew.editor.place(id, part);
+  }
+
+  async addCategory(name: string): Promise<boolean> {
+    const { project, transport, gallery, shell } = this.crew;
+    if (!project) return false;
+    try {
+      const made = await transport.addCategory(project.id, name);
+      gallery.addCategory(made);
+      this.setCategory(made.id);
+      shell.status.say(`Category ${made.name} added.`);
+      return true;
+    } catch (error) {
+      shell.messages.add(textOf(error));
+      return false;
+    }
+  }
+
+  select(id: number, isAdded = false): void {
+    if (isAdded) this.crew.editor.toggle(id);
+    else this.crew.editor.select(id);
+    this.crew.saySelected();
+  }
+
+  open(imageId: number): Promise<void> {
+    return this.crew.gallery.open(imageId);
+  }
+
+  thumb(imageId: number): Promise<Blob> {
+    return this.crew.transport.thumb(imageId);
+  }
+
+  retry(): void {
+    this.crew.sync.saves.retryRefused();
+    this.crew.lifeline.patience.hurry();
+  }
+
+  decide(conflict: Conflict, choice: Choice): void {
+    this.crew.sync.decide(conflict, choice);
+  }
+
+  setFilter(part: Partial<Filter>): void {
+    this.crew.walk.setFilter(part);
+    this.crew.update();
+  }
+}

@@ -1,0 +1,120 @@
+/** Leads a person through the queue, across images, and reads it where it may have changed. */
+
+import { spoken } from "./panel";
+import { type Filter, Queue, TO_REVIEW } from "./queue";
+import { revealed } from "./reveal";
+import { textOf, type Transport } from "./transport";
+import type { ImageInfo, Project } from "./types";
+import { nextImage, type View } from "./view";
+import type { Viewport } from "./viewport";
+
+export interface WalkPorts {
+  open(imageId: number): Promise<void>;
+  setPort(port: Viewport): void;
+  say(text: string): void;
+  tell(text: string): void;
+  onChange(): void;
+}
+
+/** A mask on an image that is on its way, and what is to be said there first. */
+interface Target {
+  readonly imageId: number;
+  readonly id: number;
+  readonly said: string;
+}
+
+export class Walk {
+  readonly queue = new Queue();
+  people: readonly string[] = [];
+  models: readonly { readonly id: number; readonly name: string }[] = [];
+  hasRead = false;
+  private target: Target | null = null;
+  private projectId = 0;
+  private ticket = 0;
+
+  constructor(
+    private readonly view: View,
+    private readonly server: Pick<Transport, "queue">,
+    private readonly ports: WalkPorts,
+  ) {}
+
+  /** Another project is open, or the same one with other categories. */
+  onProject({ id }: Project): void {
+    if (id === this.projectId) return;
+    this.projectId = id;
+    this.queue.read([]);
+    [this.people, this.models, this.hasRead] = [[], [], false];
+    this.setFilter(TO_REVIEW);
+  }
+
+  setFilter(part: Partial<Filter>): void {
+    this.queue.filter = { ...this.queue.filter, ...part };
+    void this.read();
+  }
+
+  /** Ask the server what there is to look at, and in which order. */
+  async read(): Promise<void> {
+    const ticket = ++this.ticket;
+    try {
+      const answer = await this.server.queue(this.projectId, this.queue.filter);
+      if (ticket !== this.ticket) return;
+      this.queue.read(answer.images);
+      [this.people, this.models, this.hasRead] = [answer.people, answer.models, true];
+      this.ports.onChange();
+    } catch (error) {
+      if (ticket === this.ticket) this.ports.tell(`The queue cannot be read: ${textOf(error)}`);
+    }
+  }
+
+  /** Take in what the masks of the open image are now. */
+  follow(): void {
+    const { image, instances } = this.view.editor;
+    if (image) this.queue.show(image.id, instances);
+  }
+
+  /** Go to the next (or previous) mask of the queue; `said` is told first. */
+  go(by: 1 | -1, said = "", from = this.view.editor.selectedId): void {
+    this.follow();
+    const at = this.target ?? { imageId: this.view.info?.id ?? 0, id: from };
+    const place = this.queue.next(at.imageId, at.id, by);
+    if (!place) {
+      this.ports.say(said + this.end);
+      return;
+    }
+    if (place.isRound) void this.read();
+    const target = { ...place, said: said + (place.isRound ? "Round again. " : "") };
+    if (place.imageId === this.view.editor.image?.id) this.arrive(target);
+    else {
+      this.target = target;
+      void this.ports.open(place.imageId);
+    }
+  }
+
+  /** An image is on screen: select the mask it was opened for. */
+  onLoaded(): void {
+    const { target } = this;
+    this.target = null;
+    this.follow();
+    if (target && target.imageId === this.view.editor.image?.id) this.arrive(target);
+  }
+
+  /** The image to fetch ahead: the queue's next, else the project's. */
+  get ahead(): ImageInfo | null {
+    const id = this.queue.imageAfter(this.view.info?.id ?? 0);
+    return this.view.project?.images.find((one) => one.id === id) ?? nextImage(this.view);
+  }
+
+  private get end(): string {
+    return this.queue.left.masks > 0 ? "This is the only one left." : "Nothing left to review.";
+  }
+
+  private arrive({ id, said }: Target): void {
+    const { editor, scene } = this.view;
+    this.target = null;
+    editor.select(id);
+    const { selected, image } = editor;
+    if (!selected || !image) return; // somebody deleted it
+    this.ports.setPort(revealed(scene.port, selected.box, image, scene.size));
+    this.ports.say(`${said}${this.queue.left.masks} left. ${spoken(selected, this.view)}`);
+  }
+}
