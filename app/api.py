@@ -107,6 +107,7 @@ class Api:
         for method, path, endpoint in (
             ("GET", "/projects/{project_id}", self.project),
             ("GET", "/image/{image_id}", self.image),
+            ("GET", "/image/{image_id}/{level}/{column}/{row}", self.tile),
             ("GET", "/annotations/{image_id}", self.annotations),
             ("GET", "/proposals/{image_id}", self.proposals),
             ("POST", "/propose", self.propose),
@@ -162,11 +163,26 @@ class Api:
         """An image's upright raster, or its thumbnail with ?size=thumb."""
         image = self._workflow.store.get_image(image_id)
         of = thumbnail_path if size == "thumb" else path_of
-        etag = f'"{image.sha256}-{size}"'
-        headers = {"ETag": etag, "Cache-Control": "private, max-age=31536000, immutable"}
-        if if_none_match == etag:
+        headers = _cached(f"{image.sha256}-{size}")
+        if if_none_match == headers["ETag"]:
             return Response(status_code=304, headers=headers)
         return FileResponse(of(self._workflow.settings, image), headers=headers)
+
+    def tile(
+        self,
+        image_id: int,
+        level: int,
+        column: int,
+        row: int,
+        if_none_match: Annotated[str, Header()] = "",
+    ) -> Response:
+        """A square of an image, at full size (level 0) or halved `level` times."""
+        image = self._workflow.store.get_image(image_id)
+        headers = _cached(f"{image.sha256}-{level}-{column}-{row}")
+        if if_none_match == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        tile = self._workflow.tile(image, level, column, row)
+        return Response(tile.data, media_type=tile.media_type, headers=headers)
 
     def annotations(self, image_id: int, deleted: bool = False) -> dict[str, Any]:
         """An image's instances; decodes the image ahead of the first box.
@@ -292,6 +308,11 @@ class Api:
             "reason": instance.reason,
             "saved_at": instance.saved_at.isoformat(),
         }
+
+
+def _cached(name: str) -> dict[str, str]:
+    """Headers of bytes that never change under their name."""
+    return {"ETag": f'"{name}"', "Cache-Control": "private, max-age=31536000, immutable"}
 
 
 def install(app: FastAPI, api: Api) -> None:

@@ -93,6 +93,11 @@ class Settings:
         return self.data_dir / "images"
 
     @property
+    def pyramids(self) -> Path:
+        """Folder of large images unpacked, made from the rasters; may be deleted while stopped."""
+        return self.data_dir / "pyramids"
+
+    @property
     def jobs(self) -> Path:
         """Folder of the jobs' working files."""
         return self.data_dir / "jobs"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from app.errors import Conflict, NotAllowed, NotFound
 from app.history import PROPOSED, PROPOSED_AGAIN, STEERED, is_untouched
-from app.images import load_image
+from app.images import Pyramids, Tile, load_image
 from app.records import Box, Draft, Image, Instance, ModelVersion, State
 from app.settings import Settings
 from app.store import Store
@@ -30,6 +30,7 @@ from mal_core.prompts import Stroke
 
 CACHED_BYTES = 512 * 2**20  # decoded images kept in memory
 CACHED_MODELS = 2
+MAPPED_PIXELS = 2**24  # a larger image is mapped from disk, and takes none of that memory
 Pixels = NDArray[np.uint8]
 
 
@@ -47,6 +48,7 @@ class Workflow:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
         self.store = store
+        self._pyramids = Pyramids(settings)
         self._images: OrderedDict[int, Pixels] = OrderedDict()
         self._predictors: OrderedDict[str, Predictor] = OrderedDict()
         self._decoding = Lock()
@@ -58,6 +60,10 @@ class Workflow:
         image = self.store.get_image(image_id)
         self._pixels(image)
         return self.store.list_instances(image_id, include_deleted=include_deleted)
+
+    def tile(self, image: Image, level: int, column: int, row: int) -> Tile:
+        """A tile of an image's pyramid; see Pyramids.tile."""
+        return self._pyramids.tile(image, level, column, row)
 
     def propose(
         self,
@@ -330,7 +336,9 @@ class Workflow:
         return next((r.draft for r in history if r.draft.rle == rle), head)
 
     def _pixels(self, image: Image) -> Pixels:
-        """Decode an image once and keep it while memory allows; one decodes at a time."""
+        """Decode an image once and keep it: in memory while that allows, a large one on disk."""
+        if image.width * image.height > MAPPED_PIXELS:
+            return self._pyramids.level(image, 0)
         with self._decoding:
             if image.id not in self._images:
                 self._images[image.id] = load_image(self.settings, image)

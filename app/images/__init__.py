@@ -5,6 +5,7 @@ it (app.images.decode), and only what that re-encodes is kept, under the hash of
 """
 
 from app.images.intake import Intake, clean_name
+from app.images.pyramid import Pyramids, Tile
 from app.images.rasters import load_image, path_of, put, read_size, thumbnail_path
 from app.images.unpack import Expanded, Found, expand
 
@@ -12,6 +13,8 @@ __all__ = [
     "Expanded",
     "Found",
     "Intake",
+    "Pyramids",
+    "Tile",
     "clean_name",
     "expand",
     "load_image",

@@ -3,10 +3,13 @@
 The rasters were encoded by the studio itself, so they are decoded in this process.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image as PilImage
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -44,11 +47,8 @@ def load_image(settings: Settings, image: Image) -> NDArray[np.uint8]:
     Raises:
         BadImage: the file is missing or damaged.
     """
-    with _open(settings, image) as file:
-        try:
-            return np.asarray(file, np.uint8)
-        except OSError as error:
-            raise _damaged(image) from error
+    with open_raster(settings, image) as file:
+        return np.asarray(file, np.uint8)
 
 
 def read_size(settings: Settings, image: Image) -> tuple[int, int]:
@@ -59,6 +59,21 @@ def read_size(settings: Settings, image: Image) -> tuple[int, int]:
     """
     with _open(settings, image) as file:
         return file.size
+
+
+@contextmanager
+def open_raster(settings: Settings, image: Image) -> Iterator[PilImage]:
+    """A stored raster, decoded.
+
+    Raises:
+        BadImage: the file is missing or damaged.
+    """
+    with _open(settings, image) as file:
+        try:
+            file.load()
+        except OSError as error:
+            raise _damaged(image) from error
+        yield file
 
 
 def put(temporary: Path, final: Path) -> None:

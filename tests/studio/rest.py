@@ -20,6 +20,7 @@ def routes(instance: Instance) -> list[tuple[str, str, Any]]:
         ("GET", "/mal/projects/1", None),
         ("GET", f"/mal/image/{image}", None),
         ("GET", f"/mal/image/{image}?size=thumb", None),
+        ("GET", f"/mal/image/{image}/0/0/0", None),
         ("GET", f"/mal/annotations/{image}", None),
         ("GET", f"/mal/proposals/{image}", None),
         ("POST", "/mal/propose", box),

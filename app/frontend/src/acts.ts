@@ -7,9 +7,9 @@
 import { largestPart } from "./components";
 import type { Editor } from "./editor";
 import type { Entry } from "./history";
-import { type Instance, sameMask, snapshotOf } from "./instance";
+import { cropOf, type Instance, sameMask, snapshotOf } from "./instance";
 import { dilate, erode, fillHoles, smooth } from "./morphology";
-import { type Crop, minus, union } from "./raster";
+import { type Crop, EMPTY, minus, union } from "./raster";
 import { encode } from "./rle";
 import type { Box, Size, Snapshot } from "./types";
 
@@ -37,7 +37,9 @@ export const SHAPES = {
 export function reshape(editor: Editor, { make, reason, done, nothing }: Shape): string {
   const { image, obstacle } = editor;
   if (!image || obstacle !== "") return obstacle;
-  const entries = editor.chosen.flatMap((item) => redrawn(item, make(item.crop, image), image));
+  const entries = editor.chosen.flatMap((item) =>
+    redrawn(item, make(cropOf(item.rle), image), image),
+  );
   return editor.perform(entries, reason) ? done : nothing;
 }
 
@@ -48,7 +50,7 @@ export function merge(editor: Editor): string {
   const locked = chosen.find(({ id }) => editor.isLocked(id));
   if (locked) return `Mask ${locked.number} is locked. Unlock it first.`;
   const [first, ...rest] = chosen;
-  const crop = chosen.reduce((sum, item) => union(sum, item.crop, image), first.crop);
+  const crop = chosen.reduce((sum, item) => union(sum, cropOf(item.rle), image), EMPTY);
   const before = snapshotOf(first);
   const rle = encode(crop, image.height, image.width);
   const after: Snapshot = { ...before, state: "corrected", rle, box: boxAround(chosen) };
@@ -66,7 +68,8 @@ export function removeOverlap(editor: Editor): string {
     !editor.isChosen(item.id) && editor.isShown(item) && item.state !== "rejected";
   const neighbours = editor.instances.filter(counts);
   const entries = editor.chosen.flatMap((item) => {
-    const left = neighbours.reduce((crop, { crop: other }) => minus(crop, other), item.crop);
+    const whole = cropOf(item.rle);
+    const left = neighbours.reduce((crop, { rle }) => minus(crop, cropOf(rle)), whole);
     return redrawn(item, left, image);
   });
   const isDone = editor.perform(entries, "overlap");

@@ -4,6 +4,7 @@ import { scaled } from "./backdrop";
 import { mapFrame, sightOn } from "./minimap";
 import type { Pen } from "./pens";
 import type { Scene } from "./scene";
+import type { Sheet } from "./sheet";
 import { toImage, toView } from "./viewport";
 
 const GRID_FROM = 8; // CSS pixels an image pixel must fill
@@ -11,23 +12,23 @@ const MAP_SIDE = 300; // pixels the map's picture has, for sharp screens
 
 export class Aids {
   private picture: HTMLCanvasElement | null = null;
-  private pictureOf: ImageBitmap | null = null;
+  private pictureOf: Sheet | null = null;
 
   /** Draw in CSS pixels, over image and masks. */
-  draw(pen: Pen, bitmap: ImageBitmap, scene: Scene): void {
-    if (scene.look.grid && scene.port.scale >= GRID_FROM) drawGrid(pen, bitmap, scene);
-    if (scene.look.map) this.drawMap(pen, bitmap, scene);
+  draw(pen: Pen, image: Sheet, scene: Scene): void {
+    if (scene.look.grid && scene.port.scale >= GRID_FROM) drawGrid(pen, image, scene);
+    if (scene.look.map) this.drawMap(pen, image, scene);
   }
 
-  private drawMap(pen: Pen, bitmap: ImageBitmap, { size, port }: Scene): void {
-    const frame = mapFrame(bitmap, size, port);
+  private drawMap(pen: Pen, image: Sheet, { size, port }: Scene): void {
+    const frame = mapFrame(image, size, port);
     if (!frame) return;
     const [x0, y0, x1, y1] = frame;
     pen.fillStyle = "rgb(0 0 0 / 0.5)";
     pen.fillRect(x0 - 2, y0 - 2, x1 - x0 + 4, y1 - y0 + 4);
     pen.imageSmoothingEnabled = true;
-    pen.drawImage(this.pictureFor(bitmap), x0, y0, x1 - x0, y1 - y0);
-    const [left, top, right, bottom] = sightOn(frame, bitmap, size, port);
+    pen.drawImage(this.pictureFor(image), x0, y0, x1 - x0, y1 - y0);
+    const [left, top, right, bottom] = sightOn(frame, image, size, port);
     for (const [style, width] of [
       ["rgb(0 0 0 / 0.7)", 3.5],
       ["#fff", 1.5],
@@ -38,19 +39,19 @@ export class Aids {
     }
   }
 
-  private pictureFor(bitmap: ImageBitmap): HTMLCanvasElement {
-    if (!this.picture || this.pictureOf !== bitmap) {
-      this.picture = scaled(bitmap, MAP_SIDE).canvas;
-      this.pictureOf = bitmap;
+  private pictureFor(image: Sheet): HTMLCanvasElement {
+    if (!this.picture || this.pictureOf !== image) {
+      this.picture = scaled(image, MAP_SIDE).canvas;
+      this.pictureOf = image;
     }
     return this.picture;
   }
 }
 
-function drawGrid(pen: Pen, bitmap: ImageBitmap, { port, size }: Scene): void {
+function drawGrid(pen: Pen, image: Sheet, { port, size }: Scene): void {
   const [left, top] = toImage(port, [0, 0]).map((at) => Math.max(0, Math.floor(at)));
   const far = toImage(port, [size.width, size.height]);
-  const [right, bottom] = [Math.min(bitmap.width, far[0]), Math.min(bitmap.height, far[1])];
+  const [right, bottom] = [Math.min(image.width, far[0]), Math.min(image.height, far[1])];
   const [x0, y0] = toView(port, [left, top]);
   const [x1, y1] = toView(port, [right, bottom]);
   pen.beginPath();

@@ -2,8 +2,7 @@
 
 import type { Instance } from "./instance";
 import { type Placing, Placings } from "./placings";
-import { hit } from "./raster";
-import { areaOf } from "./rle";
+import { areaOf, holds } from "./rle";
 import type { Box, Change, Point, Rect, Size } from "./types";
 
 /** A box being drawn or changed that nobody has confirmed yet; id null makes a new instance. */
@@ -97,7 +96,9 @@ export abstract class Choice {
 
   /** The instance under a point: the one in front, and of several there the smallest. */
   at(point: Point): Instance | null {
-    const under = this.instances.filter((item) => this.isShown(item) && hit(item.crop, point));
+    const isUnder = (item: Instance): boolean =>
+      item.rle !== null && this.isShown(item) && holds(item.rle, point);
+    const under = this.instances.filter(isUnder);
     const size = ({ rle }: Instance): number => (rle ? areaOf(rle) : 0);
     const level = ({ id }: Instance): number => this.placings.of(id).level;
     return under.sort((a, b) => level(b) - level(a) || size(a) - size(b)).at(0) ?? null;

@@ -47,10 +47,11 @@ export class Creations {
   async split(line: readonly Point[]): Promise<boolean> {
     const item = this.free();
     if (!item) return false;
-    const pieces = split(item.crop, line);
+    const crop = cropOf(item.rle);
+    const pieces = split(crop, line);
     if (pieces.length > 1) return this.divide(item, pieces.slice(1), "split");
     this.ports.say(
-      partsOf(item.crop).areas.length > 1
+      partsOf(crop).areas.length > 1
         ? "Nothing is cut: the parts are apart already. The Mask menu makes each one a mask."
         : "Nothing is cut: the line must go right through the mask.",
     );
@@ -61,7 +62,7 @@ export class Creations {
   async separate(): Promise<boolean> {
     const item = this.free();
     if (!item) return false;
-    const parts = separate(item.crop);
+    const parts = separate(cropOf(item.rle));
     if (parts.length > 1) return this.divide(item, parts.slice(1), "separate");
     this.ports.say("The mask is one part.");
     return false;
@@ -83,8 +84,8 @@ export class Creations {
   /** Put copies of the chosen masks on another image, at the same pixels, to be reviewed there. */
   async copy(to: Picture): Promise<boolean> {
     const frame = { x0: 0, y0: 0, x1: to.width, y1: to.height };
-    const wishes = this.editor.chosen.flatMap(({ crop, category_id }) => {
-      const there = trim(cut(crop, frame));
+    const wishes = this.editor.chosen.flatMap(({ rle, category_id }) => {
+      const there = trim(cut(cropOf(rle), frame));
       return there.w === 0 ? [] : [wish(to, there, "proposed", category_id, "copy", null)];
     });
     if (wishes.length === 0) {
@@ -111,7 +112,7 @@ export class Creations {
     );
     if (made.length === 0) return false;
     const now = this.editor.find(id) ?? item; // it may have been painted on meanwhile
-    const left = made.reduce((crop, { rle }) => minus(crop, cropOf(rle)), now.crop);
+    const left = made.reduce((crop, { rle }) => minus(crop, cropOf(rle)), cropOf(now.rle));
     const entries = redrawn(now, left, image).map((entry) => tightened(entry, left));
     this.editor.adopt(made, entries, reason);
     this.ports.say(`Mask ${number} is now ${made.length + 1} masks.`);

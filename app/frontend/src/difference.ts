@@ -2,17 +2,18 @@
 
 import type { Rgb } from "./color";
 import { cropOf, type Instance, sameMask } from "./instance";
-import { Layers } from "./layers";
+import { Layers, type Lens } from "./layers";
 import type { Pen } from "./pens";
 import { type Crop, minus } from "./raster";
+import { encode } from "./rle";
 import type { Rle } from "./types";
 
 const ADDED: Rgb = [0, 170, 255]; // blue and orange are told apart with any colour vision
 const REMOVED: Rgb = [255, 110, 0];
 
 interface Pair {
-  readonly added: Crop;
-  readonly removed: Crop;
+  readonly added: Rle;
+  readonly removed: Rle;
 }
 
 export class Difference {
@@ -20,18 +21,11 @@ export class Difference {
   private readonly layers = { added: new Layers(), removed: new Layers() };
 
   /** Draw where a mask differs from its proposal; the pen is in image pixels. */
-  draw(pen: Pen, item: Instance, proposal: Rle | undefined): void {
-    if (!proposal || !item.rle || sameMask(proposal, item.rle)) return;
-    const { added, removed } = this.pairOf(item.rle, item.crop, proposal);
-    for (const [name, crop, color] of [
-      ["added", added, ADDED],
-      ["removed", removed, REMOVED],
-    ] as const) {
-      const layers = this.layers[name];
-      const part = { ...item, crop };
-      if (layers.cropOf(item.id) !== crop) layers.touch(part, color, null);
-      layers.draw(pen, part, color);
-    }
+  draw(pen: Pen, { id, rle }: Instance, proposal: Rle | undefined, lens: Lens): void {
+    if (!proposal || !rle || sameMask(proposal, rle)) return;
+    const { added, removed } = this.pairOf(rle, proposal);
+    this.layers.added.draw(pen, { id, rle: added }, ADDED, lens);
+    this.layers.removed.draw(pen, { id, rle: removed }, REMOVED, lens);
   }
 
   clear(): void {
@@ -39,11 +33,13 @@ export class Difference {
     this.layers.removed.clear();
   }
 
-  private pairOf(rle: Rle, crop: Crop, proposal: Rle): Pair {
+  private pairOf(rle: Rle, proposal: Rle): Pair {
     const known = this.pairs.get(rle);
     if (known?.from === proposal) return known.pair;
-    const proposed = cropOf(proposal);
-    const pair = { added: minus(crop, proposed), removed: minus(proposed, crop) };
+    const [height, width] = rle.size;
+    const [now, proposed] = [cropOf(rle), cropOf(proposal)];
+    const code = (crop: Crop): Rle => encode(crop, height, width);
+    const pair = { added: code(minus(now, proposed)), removed: code(minus(proposed, now)) };
     this.pairs.set(rle, { from: proposal, pair });
     return pair;
   }

@@ -9,19 +9,18 @@ import { repainted } from "./assist";
 import { clamp } from "./boxes";
 import { Choice, type Draft, type ImageRef } from "./choice";
 import { type Entry, fits, History, type Past, type Step } from "./history";
-import { cropOf, type Instance, sameMask, snapshotOf, withCrop } from "./instance";
-import { capsuleReach, type Crop, grow, stampCapsule, trim } from "./raster";
+import { cropOf, type Instance, sameMask, snapshotOf } from "./instance";
+import { Patch } from "./patch";
 import { encode } from "./rle";
 import type { Annotation, Box, Change, Point, Rect, Snapshot, Stroke, Tool } from "./types";
 
 interface Painting extends Stroke {
   readonly id: number;
-  readonly before: Crop;
+  readonly patch: Patch; // runs ahead of the instance's mask
   readonly points: Point[];
 }
 
 const NOWHERE: Rect = { x0: 0, y0: 0, x1: 0, y1: 0 }; // the pixels are as they were
-const SLACK = 64; // pixels a crop grows beyond a stroke
 const REVIEWS: readonly string[] = ["accept", "reject"]; // acts after which one goes on
 export const MOST_RADIUS = 256;
 export const LEAST_RADIUS = 0.5;
@@ -41,6 +40,11 @@ export class Editor extends Choice {
 
   get strokingId(): number | null {
     return this.stroke?.id ?? null;
+  }
+
+  /** What is being painted on an instance; null while nothing is. */
+  patchOf(id: number): Patch | null {
+    return this.stroke?.id === id ? this.stroke.patch : null;
   }
 
   /** Whether the tool at hand makes new boxes, so that a category is meant for them. */
@@ -69,7 +73,7 @@ export class Editor extends Choice {
     for (const ghost of this.ghosts.values()) {
       if (ghost.image_id === image.id) this.items.set(ghost.id, ghost);
     }
-    for (const annotation of annotations) this.items.set(annotation.id, withCrop(annotation));
+    for (const annotation of annotations) this.items.set(annotation.id, annotation);
     this.show();
   }
 
@@ -90,7 +94,7 @@ export class Editor extends Choice {
   receive(annotation: Annotation): void {
     if (annotation.image_id !== this.image?.id) return;
     if (this.stroke?.id === annotation.id) this.stroke = null;
-    this.items.set(annotation.id, withCrop(annotation));
+    this.items.set(annotation.id, annotation);
     this.repaint(annotation.id, null);
   }
 
@@ -287,24 +291,20 @@ export class Editor extends Choice {
     const item = this.selected;
     if (!item || !this.image || this.obstacle !== "") return false;
     this.emit({ kind: "stroke", id: item.id, isBegin: true });
-    const before = { ...item.crop, data: item.crop.data.slice() };
     const { radius } = this;
-    this.stroke = { id: item.id, adds: value === 1, radius, before, points: [at] };
+    const patch = new Patch(item.rle, this.image);
+    this.stroke = { id: item.id, adds: value === 1, radius, patch, points: [at] };
     this.extendStroke(at);
     return true;
   }
 
   extendStroke(to: Point): void {
-    const item = this.stroke && this.items.get(this.stroke.id);
-    if (!this.stroke || !item || !this.image) return;
-    const { points, adds, radius } = this.stroke;
+    if (!this.stroke) return;
+    const { id, patch, points, adds, radius } = this.stroke;
     const last = points[points.length - 1];
-    const reach = capsuleReach(last, to, radius, this.image);
-    const crop = adds ? grow(item.crop, reach, this.image, SLACK) : item.crop;
-    const rect = stampCapsule(crop, last, to, radius, adds ? 1 : 0);
+    const rect = patch.stamp(last, to, radius, adds ? 1 : 0);
     if (to !== last) points.push(to);
-    if (crop !== item.crop) this.items.set(item.id, { ...item, crop });
-    this.emit({ kind: "mask", id: item.id, rect });
+    this.emit({ kind: "mask", id, rect });
   }
 
   /** Lift the brush: the mask becomes a correction and is to be saved. */
@@ -312,11 +312,8 @@ export class Editor extends Choice {
     const painting = this.stroke;
     const item = painting && this.items.get(painting.id);
     this.stroke = null;
-    if (!painting || !item || !this.image) return;
-    const crop = trim(item.crop);
-    const { width, height } = this.image;
-    const rle = encode(crop, height, width);
-    this.items.set(item.id, { ...item, crop });
+    if (!painting || !item) return;
+    const { rle } = painting.patch;
     this.strokes += 1;
     if (sameMask(rle, item.rle)) {
       this.repaint(item.id, NOWHERE);
@@ -325,7 +322,7 @@ export class Editor extends Choice {
     }
     const before = snapshotOf(item);
     const after: Snapshot = { ...before, state: "corrected", rle };
-    this.items.set(item.id, { ...item, ...after, crop });
+    this.items.set(item.id, { ...item, ...after });
     const { adds, radius, points } = painting;
     const stroke = { adds, radius, points };
     this.perform([{ id: item.id, before, after, stroke }], adds ? "brush" : "eraser");
@@ -333,12 +330,10 @@ export class Editor extends Choice {
 
   cancelStroke(): void {
     const stroke = this.stroke;
-    const item = stroke && this.items.get(stroke.id);
     this.stroke = null;
-    if (!stroke || !item) return;
-    this.items.set(item.id, { ...item, crop: stroke.before });
-    this.repaint(item.id, null);
-    this.emit({ kind: "stroke", id: item.id, isBegin: false });
+    if (!stroke) return;
+    this.repaint(stroke.id, null);
+    this.emit({ kind: "stroke", id: stroke.id, isBegin: false });
   }
 
   // -- one way for everything that changes ---------------------------------------------------------
@@ -365,11 +360,7 @@ export class Editor extends Choice {
   }
 
   private apply(item: Instance, after: Snapshot | null): void {
-    if (after === null) this.items.set(item.id, { ...item, state: "deleted" });
-    else {
-      const crop = after.rle === item.rle ? item.crop : cropOf(after.rle);
-      this.items.set(item.id, { ...item, ...after, crop });
-    }
+    this.items.set(item.id, after ? { ...item, ...after } : { ...item, state: "deleted" });
     if (after === null && this.selectedId === item.id) this.selectedId = null;
     if (this.draft?.id === item.id) this.draft = null;
     this.repaint(item.id, after?.rle === item.rle ? NOWHERE : null);

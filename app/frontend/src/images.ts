@@ -1,20 +1,23 @@
 /** Decoded images and their annotations, fetched once, and the neighbours fetched ahead. */
 
+import { type Sheet, TiledSheet, WholeSheet } from "./sheet";
+import { lastLevel, type TileRef } from "./tiles";
 import type { Transport } from "./transport";
-import type { Annotation, ImageInfo } from "./types";
+import type { Annotation, ImageInfo, Size } from "./types";
 
 /** All that is needed to show an image; annotations fetched ahead may be some seconds old. */
 export interface Loaded {
   readonly info: ImageInfo;
-  readonly bitmap: ImageBitmap;
+  readonly image: Sheet;
   readonly annotations: readonly Annotation[];
   readonly isAhead: boolean; // or changed since they were asked for
 }
 
 const KEPT = 3; // decoded images in memory: the one shown and its neighbours
+const WHOLE = 2 ** 24; // pixels; a larger image is shown in tiles
 
 export class Images {
-  private readonly bitmaps = new Map<number, Promise<ImageBitmap>>(); // least recently used first
+  private readonly sheets = new Map<number, Promise<Sheet>>(); // least recently used first
   private outdated = 0; // how often anything was
   private readonly ahead = new Map<number, Promise<readonly Annotation[]>>();
 
@@ -24,17 +27,19 @@ export class Images {
     const early = this.ahead.get(info.id);
     this.ahead.delete(info.id);
     const { outdated } = this;
-    const [bitmap, annotations] = await Promise.all([
-      this.bitmap(info),
+    const [image, annotations] = await Promise.all([
+      this.sheet(info),
       early ?? this.transport.annotations(info.id),
     ]);
     const isAhead = early !== undefined || outdated !== this.outdated;
-    return { info, bitmap, annotations, isAhead };
+    for (const [id, sheet] of this.sheets)
+      if (id !== info.id) void sheet.then(rest, () => undefined);
+    return { info, image, annotations, isAhead };
   }
 
   /** Fetch an image that is likely to be opened next; failures show when it is opened. */
   prefetch(info: ImageInfo): void {
-    this.bitmap(info).catch(() => undefined);
+    this.sheet(info).catch(() => undefined);
     const annotations = this.transport.annotations(info.id);
     annotations.catch(() => this.ahead.delete(info.id));
     this.ahead.set(info.id, annotations);
@@ -47,36 +52,53 @@ export class Images {
   }
 
   clear(): void {
-    for (const id of [...this.bitmaps.keys()]) this.drop(id);
+    for (const id of [...this.sheets.keys()]) this.drop(id);
     this.ahead.clear();
   }
 
-  private bitmap(info: ImageInfo): Promise<ImageBitmap> {
-    const kept = this.bitmaps.get(info.id);
-    const bitmap = kept ?? this.decode(info);
-    this.bitmaps.delete(info.id);
-    this.bitmaps.set(info.id, bitmap);
-    if (!kept) bitmap.catch(() => this.bitmaps.delete(info.id));
-    for (const id of [...this.bitmaps.keys()].slice(0, -KEPT)) this.drop(id);
-    return bitmap;
+  private sheet(info: ImageInfo): Promise<Sheet> {
+    const kept = this.sheets.get(info.id);
+    const sheet = kept ?? this.decode(info);
+    this.sheets.delete(info.id);
+    this.sheets.set(info.id, sheet);
+    if (!kept) sheet.catch(() => this.sheets.delete(info.id));
+    for (const id of [...this.sheets.keys()].slice(0, -KEPT)) this.drop(id);
+    return sheet;
   }
 
-  private async decode({ id, width, height }: ImageInfo): Promise<ImageBitmap> {
-    const bitmap = await createImageBitmap(await this.transport.image(id));
-    if (bitmap.width === width && bitmap.height === height) return bitmap;
-    const got = `${bitmap.width} × ${bitmap.height}`;
-    bitmap.close();
-    throw new Error(`The image must be ${width} × ${height} pixels, got ${got}. Add it again.`);
+  private async decode(info: ImageInfo): Promise<Sheet> {
+    if (info.width * info.height <= WHOLE) {
+      return new WholeSheet(await decoded(this.transport.image(info.id), info));
+    }
+    const level = lastLevel(info);
+    const fetch = async (tile: TileRef): Promise<ImageBitmap> =>
+      createImageBitmap(await this.transport.tile(info.id, tile));
+    const small = this.transport.tile(info.id, { level, column: 0, row: 0 });
+    const shrunk = (side: number): number => Math.ceil(side / 2 ** level);
+    const size = { width: shrunk(info.width), height: shrunk(info.height) };
+    return new TiledSheet(info, await decoded(small, size), fetch);
   }
 
   private drop(id: number): void {
-    const bitmap = this.bitmaps.get(id);
-    this.bitmaps.delete(id);
-    bitmap?.then(
+    const sheet = this.sheets.get(id);
+    this.sheets.delete(id);
+    sheet?.then(
       (one) => {
         one.close();
       },
       () => undefined,
     );
   }
+}
+
+async function decoded(raster: Promise<Blob>, { width, height }: Size): Promise<ImageBitmap> {
+  const bitmap = await createImageBitmap(await raster);
+  if (bitmap.width === width && bitmap.height === height) return bitmap;
+  const got = `${bitmap.width} × ${bitmap.height}`;
+  bitmap.close();
+  throw new Error(`The image must be ${width} × ${height} pixels, got ${got}. Add it again.`);
+}
+
+function rest(sheet: Sheet): void {
+  sheet.rest();
 }

@@ -96,7 +96,7 @@ export class Input {
   // -- pointers ---------------------------------------------------------------------------------
 
   private down(event: PointerEvent): void {
-    if (!this.ports.scene.bitmap) return;
+    if (!this.ports.scene.image) return;
     const { canvas } = this.ports;
     canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
@@ -354,7 +354,7 @@ export class Input {
     else if (editor.tool === "select") this.setCursor(this.selectCursor(at));
     else {
       const isBrush = editor.tool === "brush" || editor.tool === "eraser";
-      this.setCursor(isBrush && scene.bitmap ? "none" : "crosshair");
+      this.setCursor(isBrush && scene.image ? "none" : "crosshair");
     }
   }
 

@@ -1,20 +1,14 @@
-/** An instance as the canvas holds it: what the server sent, and its mask as pixels. */
+/** An instance as the canvas holds it: what the server sent, its mask as a run-length code. */
 
 import { type Crop, EMPTY } from "./raster";
 import { decode } from "./rle";
 import type { Annotation, Rle, Snapshot } from "./types";
 
-/** An annotation with its mask as pixels; `crop` runs ahead of `rle` while a stroke lasts. */
-export interface Instance extends Annotation {
-  readonly crop: Crop;
-}
+/** Pixels are made of a mask where they are needed, and not kept: see cells.ts and patch.ts. */
+export type Instance = Annotation;
 
 export function snapshotOf({ state, category_id, box, rle }: Snapshot): Snapshot {
   return { state, category_id, box, rle };
-}
-
-export function withCrop(annotation: Annotation): Instance {
-  return { ...annotation, crop: cropOf(annotation.rle) };
 }
 
 export function cropOf(rle: Rle | null): Crop {

@@ -1,34 +1,82 @@
-/** One small bitmap an instance, kept in step with its mask by the rectangles that changed. */
+/**
+ * Small bitmaps of the masks in sight, as coarse as the screen shows them.
+ *
+ * A layer holds one mask at one level of the pyramid, cut to what is in sight and a margin around
+ * it: what masks cost follows the screen, and not the image. While a mask is painted, its layer is
+ * kept in step by the rectangles that change.
+ */
 
+import { cellsOf, isEmpty, meet, repaint, rimOf, toCells, toPixels } from "./cells";
 import { css, type Rgb } from "./color";
-import type { Instance } from "./instance";
 import { outline } from "./outline";
-import { penOf } from "./pens";
-import { type Crop, cropRect } from "./raster";
-import type { Rect } from "./types";
+import type { Patch } from "./patch";
+import { type Pen, penOf } from "./pens";
+import { type Crop, cropRect, cut } from "./raster";
+import { boundsOf } from "./rle";
+import type { Rect, Rle, Size } from "./types";
+import { inSight, levelFor } from "./tiles";
+import type { Viewport } from "./viewport";
+
+/** How the view shows masks now. */
+export interface Lens {
+  readonly level: number;
+  readonly sight: Rect; // in pixels of the image
+  readonly frame: Rect; // in cells: the sight and a margin
+  readonly rim: number; // cells that a thin line takes
+}
+
+/** What a layer shows of an instance. */
+export interface Shown {
+  readonly id: number;
+  readonly rle: Rle | null;
+}
 
 interface Layer {
-  canvas: HTMLCanvasElement;
-  pen: CanvasRenderingContext2D;
-  crop: Crop;
-  key: string; // colour the pixels have
-  border: Path2D | null; // null: to be made when the mask holds still
+  rle: Rle | null;
+  patch: Patch | null;
+  cells: Crop;
+  fill: Pen;
+  color: string;
+  readonly lens: Lens;
+  rim: { readonly steps: number; readonly pen: Pen } | null;
+  border: Path2D | null;
+}
+
+const MARGIN = 0.25; // of the view's sides
+const LINE = 1.25; // CSS pixels
+const SLACK = 64; // cells a layer grows beyond a stroke
+
+export function lensOf(image: Size, view: Size, port: Viewport, ratio: number): Lens {
+  const scale = port.scale * ratio;
+  const level = levelFor(scale);
+  return {
+    level,
+    sight: inSight(image, view, port),
+    frame: toCells(inSight(image, view, port, MARGIN), level),
+    rim: Math.max(1, Math.round((LINE * ratio) / (scale * 2 ** level))),
+  };
 }
 
 export class Layers {
   private readonly layers = new Map<number, Layer>();
 
   /** Note that a part of a mask changed; null means all of it. */
-  touch(item: Instance, color: Rgb, rect: Rect | null): void {
-    const layer = this.layers.get(item.id);
+  touch({ id, rle }: Shown, color: Rgb, rect: Rect | null, patch: Patch | null): void {
+    const layer = this.layers.get(id);
     if (!layer || rect === null) {
-      this.layers.delete(item.id);
+      this.layers.delete(id);
       return;
     }
-    layer.border = null;
-    if (!sameFrame(layer.crop, item.crop)) this.reframe(layer, item.crop);
-    layer.crop = item.crop;
-    fill(layer, color, rect);
+    layer.rle = rle;
+    layer.patch = patch;
+    layer.rim = layer.border = null;
+    if (!patch || isEmpty(rect)) return;
+    const { level, frame } = layer.lens;
+    const changed = meet(toCells(rect, level), frame);
+    if (isEmpty(changed)) return;
+    widen(layer, changed);
+    repaint(layer.cells, patch, level, changed);
+    fill(layer.fill, layer.cells, color, changed);
   }
 
   drop(id: number): void {
@@ -39,79 +87,125 @@ export class Layers {
     this.layers.clear();
   }
 
-  /** The mask an instance's layer shows, if it has one. */
-  cropOf(id: number): Crop | null {
-    return this.layers.get(id)?.crop ?? null;
-  }
-
   /** Draw the mask at its place; the pen is in image pixels. */
-  draw(pen: CanvasRenderingContext2D, item: Instance, color: Rgb): void {
-    const layer = this.layerOf(item, color);
-    if (layer) pen.drawImage(layer.canvas, layer.crop.x, layer.crop.y);
+  draw(pen: Pen, item: Shown, color: Rgb, lens: Lens, patch: Patch | null = null): void {
+    const layer = this.layerOf(item, color, lens, patch);
+    if (layer) put(pen, layer.fill, layer);
   }
 
-  /** The border of the mask in image pixels; null when there is none. */
-  border(item: Instance, color: Rgb): Path2D | null {
-    const layer = this.layerOf(item, color);
-    if (layer) layer.border ??= pathOf(item.crop);
+  /** Draw the rim of the mask as a thin line, inside of it. */
+  drawRim(pen: Pen, item: Shown, color: Rgb, lens: Lens): void {
+    const layer = this.layerOf(item, color, lens, null);
+    if (!layer) return;
+    if (layer.rim?.steps !== lens.rim) {
+      const rim = rimOf(layer.cells, lens.rim);
+      layer.rim = { steps: lens.rim, pen: blank(rim) };
+      fill(layer.rim.pen, rim, color, cropRect(rim));
+    }
+    put(pen, layer.rim.pen, layer);
+  }
+
+  /** The border of the mask in cells; null when there is none in sight. */
+  border(item: Shown, color: Rgb, lens: Lens): Path2D | null {
+    const layer = this.layerOf(item, color, lens, null);
+    if (layer) layer.border ??= pathOf(layer.cells);
     return layer?.border ?? null;
   }
 
-  private layerOf(item: Instance, color: Rgb): Layer | null {
-    const key = css(color);
-    let layer = this.layers.get(item.id);
-    if (item.crop.w === 0 || item.crop.h === 0) return null;
-    if (!layer || layer.key !== key) {
-      layer = { ...blank(item.crop), crop: item.crop, key, border: null };
-      this.layers.set(item.id, layer);
-      fill(layer, color, cropRect(item.crop));
+  private layerOf(item: Shown, color: Rgb, lens: Lens, patch: Patch | null): Layer | null {
+    const known = this.layers.get(item.id);
+    const wanted = cellsWanted(item.rle, lens);
+    const serves = known && isUsable(known, item, lens, patch, css(color));
+    if (serves && covers(cropRect(known.cells), meet(wanted, toCells(lens.sight, lens.level)))) {
+      return known;
     }
+    const frame = patch ? lens.frame : wanted;
+    if (isEmpty(frame)) {
+      this.layers.delete(item.id);
+      return null;
+    }
+    const cells = cellsOf(item.rle, patch, lens.level, frame);
+    const made = { rle: item.rle, patch, cells, fill: blank(cells), color: css(color), lens };
+    fill(made.fill, cells, color, frame);
+    const layer = { ...made, rim: null, border: null };
+    this.layers.set(item.id, layer);
     return layer;
-  }
-
-  /** Give a layer the frame its mask has grown to, keeping the pixels it has. */
-  private reframe(layer: Layer, crop: Crop): void {
-    const { canvas, pen } = blank(crop);
-    pen.drawImage(layer.canvas, layer.crop.x - crop.x, layer.crop.y - crop.y);
-    layer.canvas = canvas;
-    layer.pen = pen;
   }
 }
 
-function blank({ w, h }: Crop): { canvas: HTMLCanvasElement; pen: CanvasRenderingContext2D } {
+function isUsable(
+  layer: Layer,
+  item: Shown,
+  lens: Lens,
+  patch: Patch | null,
+  key: string,
+): boolean {
+  const isSame = layer.rle === item.rle && layer.patch === patch && layer.color === key;
+  // While it is painted a layer may reach beyond its mask; only a move of the view makes it anew.
+  const isHere = !patch || covers(layer.lens.frame, toCells(lens.sight, lens.level));
+  return isSame && isHere && layer.lens.level === lens.level;
+}
+
+function cellsWanted(rle: Rle | null, { level, frame }: Lens): Rect {
+  return meet(toCells(rle ? boundsOf(rle) : { x0: 0, y0: 0, x1: 0, y1: 0 }, level), frame);
+}
+
+function covers(outer: Rect, inner: Rect): boolean {
+  const { x0, y0, x1, y1 } = inner;
+  return isEmpty(inner) || (outer.x0 <= x0 && outer.y0 <= y0 && outer.x1 >= x1 && outer.y1 >= y1);
+}
+
+/** Make room for a rectangle of cells, with some slack so that a long stroke seldom copies. */
+function widen(layer: Layer, rect: Rect): void {
+  const { cells, lens } = layer;
+  const own = cropRect(cells);
+  if (covers(own, rect)) return;
+  const grown = {
+    x0: Math.min(own.x0, rect.x0 - SLACK),
+    y0: Math.min(own.y0, rect.y0 - SLACK),
+    x1: Math.max(own.x1, rect.x1 + SLACK),
+    y1: Math.max(own.y1, rect.y1 + SLACK),
+  };
+  const wide = cut(cells, meet(grown, lens.frame));
+  const pen = blank(wide);
+  pen.drawImage(layer.fill.canvas, cells.x - wide.x, cells.y - wide.y);
+  layer.cells = wide;
+  layer.fill = pen;
+}
+
+function blank({ w, h }: Crop): Pen {
   const canvas = document.createElement("canvas");
   canvas.width = w;
   canvas.height = h;
-  return { canvas, pen: penOf(canvas) };
+  return penOf(canvas);
 }
 
-/** Put the pixels of a rectangle of the mask into its layer. */
-function fill({ pen, crop }: Layer, [red, green, blue]: Rgb, rect: Rect): void {
-  const x0 = Math.max(rect.x0, crop.x);
-  const y0 = Math.max(rect.y0, crop.y);
-  const w = Math.min(rect.x1, crop.x + crop.w) - x0;
-  const h = Math.min(rect.y1, crop.y + crop.h) - y0;
+function put(pen: Pen, { canvas }: Pen, { cells, lens }: Layer): void {
+  const { x0, y0, x1, y1 } = toPixels(cropRect(cells), lens.level);
+  pen.drawImage(canvas, x0, y0, x1 - x0, y1 - y0);
+}
+
+/** Put a rectangle of cells into a bitmap of them. */
+function fill(pen: Pen, cells: Crop, [red, green, blue]: Rgb, rect: Rect): void {
+  const { x0, y0, x1, y1 } = meet(rect, cropRect(cells));
+  const [w, h] = [x1 - x0, y1 - y0];
   if (w <= 0 || h <= 0) return;
   const pixels = new ImageData(w, h);
   const words = new Uint32Array(pixels.data.buffer);
   const word = ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0; // little-endian RGBA
   for (let y = 0; y < h; y++) {
-    const row = (y0 + y - crop.y) * crop.w + x0 - crop.x;
-    for (let x = 0; x < w; x++) if (crop.data[row + x] === 1) words[y * w + x] = word;
+    const row = (y0 + y - cells.y) * cells.w + x0 - cells.x;
+    for (let x = 0; x < w; x++) if (cells.data[row + x] === 1) words[y * w + x] = word;
   }
-  pen.putImageData(pixels, x0 - crop.x, y0 - crop.y);
+  pen.putImageData(pixels, x0 - cells.x, y0 - cells.y);
 }
 
-function pathOf(crop: Crop): Path2D {
+function pathOf(cells: Crop): Path2D {
   const path = new Path2D();
-  const pieces = outline(crop);
+  const pieces = outline(cells);
   for (let i = 0; i < pieces.length; i += 4) {
     path.moveTo(pieces[i], pieces[i + 1]);
     path.lineTo(pieces[i + 2], pieces[i + 3]);
   }
   return path;
-}
-
-function sameFrame(a: Crop, b: Crop): boolean {
-  return a.x === b.x && a.y === b.y && a.w === b.w && a.h === b.h;
 }

@@ -20,6 +20,7 @@ export interface Colours {
 const PULSE = 1400; // milliseconds
 const LIGHT = "rgb(255 255 255 / 0.9)";
 const DARK = "rgb(0 0 0 / 0.6)";
+const LABEL = 20; // CSS pixels above its box
 const DIMMED = 0.35; // how much of its strength a mask keeps that steps back
 
 /** How strongly an instance is drawn, 0 to 1. */
@@ -40,13 +41,20 @@ export class Overlay {
   draw(phase: number): void {
     const { editor, scene } = this;
     const { selected } = editor;
-    const items = editor.inOrder.filter((item) => item !== selected);
-    for (const item of items) this.drawBox(item);
     if (selected && editor.isShown(selected)) this.drawBox(selected);
     this.drawPlaceholders(phase);
     if (editor.draft) this.drawDraft(editor.draft);
     if (editor.trail.length > 0) this.drawTrail(editor.trail);
     if (scene.cursor) this.drawCursor(scene.cursor);
+  }
+
+  /** Draw boxes and labels in CSS pixels; those out of sight are left out. */
+  drawBoxes(items: readonly Instance[]): void {
+    const { width, height } = this.scene.size;
+    for (const item of items) {
+      const [x0, y0, x1, y1] = this.viewBox(item.box);
+      if (x0 < width && y0 < height + LABEL && x1 > 0 && y1 > 0) this.drawBox(item);
+    }
   }
 
   private drawBox(item: Instance): void {
@@ -69,7 +77,7 @@ export class Overlay {
     if (!isChosen && x1 - x0 < 36) return;
     const name = this.colours.nameOf(item.category_id);
     const text = isChosen || x1 - x0 > 90 ? `${item.number} ${name}` : String(item.number);
-    this.chip(text, [x0, Math.max(y0 - 20, 2)], color, strength);
+    this.chip(text, [x0, Math.max(y0 - LABEL, 2)], color, strength);
   }
 
   /** A label with a halo, so that it stands off whatever lies behind it. */
@@ -198,7 +206,7 @@ export class Overlay {
   private drawCross([x, y]: Point): void {
     const { pen, scene } = this;
     const [px, py] = toImage(scene.port, [x, y]);
-    const { width, height } = scene.bitmap ?? { width: 0, height: 0 };
+    const { width, height } = scene.image ?? { width: 0, height: 0 };
     if (px < 0 || py < 0 || px >= width || py >= height) return;
     const [left, top] = toView(scene.port, [0, 0]);
     const [right, bottom] = toView(scene.port, [width, height]);

@@ -56,10 +56,10 @@ export class Races {
   }
 
   private show(conflict: Conflict): void {
-    const { bitmap } = this.view.scene;
+    const { image } = this.view.scene;
     const color = this.shell.renderer.colorOf(conflict.theirs);
     const nameOf = (id: number): string => categoryOf(this.view, id)?.name ?? "no category";
     this.shell.messages.remove(this.told);
-    if (bitmap) this.shell.versus.open(conflict, { bitmap, color, nameOf });
+    if (image) this.shell.versus.open(conflict, { image, color, nameOf });
   }
 }

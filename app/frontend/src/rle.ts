@@ -7,11 +7,13 @@
  */
 
 import { type Crop, EMPTY } from "./raster";
-import type { Rle } from "./types";
+import type { Point, Rect, Rle } from "./types";
 
 const BLOCK = 32; // columns transposed together, so that the column walk stays in the cache
 
 const areas = new WeakMap<Rle, number>();
+const bounds = new WeakMap<Rle, Rect>();
+const NOWHERE: Rect = { x0: 0, y0: 0, x1: 0, y1: 0 };
 
 /** Collect runs of alternating value, merging pieces of the same value. */
 class RunWriter {
@@ -32,6 +34,28 @@ class RunWriter {
   close(): number[] {
     if (this.length > 0) this.runs.push(this.length);
     return this.runs;
+  }
+}
+
+/** Walks along runs from pixel to pixel. */
+class RunReader {
+  private index = 0;
+  private at = 0; // pixels behind us
+  private left: number; // of the present run
+
+  constructor(private readonly runs: readonly number[]) {
+    this.left = runs.length > 0 ? runs[0] : 0;
+  }
+
+  /** Go on to a pixel, or to the end, and write what lies on the way. */
+  copy(to: number, writer: RunWriter | null): void {
+    while (this.at < to && this.index < this.runs.length) {
+      const length = Math.min(this.left, to - this.at);
+      writer?.add(this.index % 2, length);
+      this.at += length;
+      this.left -= length;
+      if (this.left === 0 && ++this.index < this.runs.length) this.left = this.runs[this.index];
+    }
   }
 }
 
@@ -59,6 +83,75 @@ export function areaOf(rle: Rle): number {
     areas.set(rle, known);
   }
   return known;
+}
+
+/** The tight rectangle of a mask, remembered; one of no pixels when the mask has none. */
+export function boundsOf(rle: Rle): Rect {
+  let known = bounds.get(rle);
+  if (!known) {
+    const box = tightBox(textToRuns(rle.counts), rle.size[0]);
+    known = box ? { x0: box.x, y0: box.y, x1: box.x + box.w, y1: box.y + box.h } : NOWHERE;
+    bounds.set(rle, known);
+  }
+  return known;
+}
+
+/** True when the pixel that holds the point belongs to the mask. */
+export function holds(rle: Rle, [px, py]: Point): boolean {
+  const [x, y, { x0, y0, x1, y1 }] = [Math.floor(px), Math.floor(py), boundsOf(rle)];
+  if (x < x0 || y < y0 || x >= x1 || y >= y1) return false;
+  const at = x * rle.size[0] + y;
+  let end = 0;
+  return textToRuns(rle.counts).findIndex((run) => (end += run) > at) % 2 === 1;
+}
+
+/** A rectangle of a mask as pixels. */
+export function cutRuns(runs: readonly number[], height: number, rect: Rect): Crop {
+  const [w, h] = [rect.x1 - rect.x0, rect.y1 - rect.y0];
+  const crop = { x: rect.x0, y: rect.y0, w, h, data: new Uint8Array(w * h) };
+  eachColumn(runs, height, rect, (x, y0, y1) => {
+    for (let y = y0, at = (y0 - crop.y) * w + x - crop.x; y < y1; y++, at += w) crop.data[at] = 1;
+  });
+  return crop;
+}
+
+/** Visit the pieces of columns that a mask has in a rectangle. */
+export function eachColumn(
+  runs: readonly number[],
+  height: number,
+  rect: Rect,
+  visit: (x: number, y0: number, y1: number) => void,
+): void {
+  const end = rect.x1 * height;
+  let at = 0;
+  for (let i = 0; i < runs.length && at < end; at += runs[i++]) {
+    const stop = Math.min(at + runs[i], end);
+    if (i % 2 === 0 || stop <= rect.x0 * height) continue;
+    for (let x = Math.max(rect.x0, Math.floor(at / height)); x * height < stop; x++) {
+      const y0 = Math.max(rect.y0, at - x * height);
+      const y1 = Math.min(rect.y1, height, stop - x * height);
+      if (y0 < y1) visit(x, y0, y1);
+    }
+  }
+}
+
+/** The runs of a mask with the pixels of one rectangle replaced. */
+export function splice(runs: readonly number[], crop: Crop, height: number): number[] {
+  const columns = new Uint8Array(BLOCK * crop.h);
+  const writer = new RunWriter();
+  const old = new RunReader(runs);
+  for (let left = 0; left < crop.w; left += BLOCK) {
+    const count = Math.min(BLOCK, crop.w - left);
+    transpose(crop.data, crop.w, crop.h, left, count, columns);
+    for (let column = 0; column < count; column++) {
+      const start = (crop.x + left + column) * height + crop.y;
+      old.copy(start, writer);
+      addColumn(writer, columns.subarray(column * crop.h, (column + 1) * crop.h));
+      old.copy(start + crop.h, null);
+    }
+  }
+  old.copy(Infinity, writer);
+  return writer.close();
 }
 
 export function cropToRuns(crop: Crop, height: number, width: number): number[] {

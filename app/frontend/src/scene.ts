@@ -2,11 +2,12 @@
 
 import type { Look } from "./look";
 import type { Placeholder } from "./proposals";
+import type { Sheet } from "./sheet";
 import type { Category, Point, Rle, Size } from "./types";
 import type { Viewport } from "./viewport";
 
 export interface Scene {
-  bitmap: ImageBitmap | null;
+  image: Sheet | null; // once there are pixels of it
   port: Viewport;
   size: Size; // of the view, CSS pixels
   placeholders: readonly Placeholder[];

@@ -190,9 +190,9 @@ export class Studio implements Crew {
     this.update();
   }
 
-  private onLoaded({ info, bitmap, annotations, isAhead }: Loaded, past: Past | null): void {
+  private onLoaded({ info, image, annotations, isAhead }: Loaded, past: Past | null): void {
     this.shell.showNotice("");
-    this.shell.renderer.reset(bitmap);
+    this.shell.renderer.reset(image);
     this.sync.open(info, annotations, isAhead);
     this.appearance.opened();
     if (past && !this.editor.recall(past)) this.lifeline.forget(info.id);

@@ -4,6 +4,7 @@ import { redrawn } from "./acts";
 import { boxOf, isLargeEnough } from "./boxes";
 import type { Creations } from "./creations";
 import type { Editor } from "./editor";
+import { cropOf } from "./instance";
 import { fillPolygon } from "./polygon";
 import { type Crop, minus, union } from "./raster";
 import type { Box, Point, Tool } from "./types";
@@ -116,7 +117,8 @@ export class Trail {
       say(obstacle);
       editor.setTrail(trail);
     } else {
-      const crop = adds ? union(selected.crop, filled, image) : minus(selected.crop, filled);
+      const whole = cropOf(selected.rle);
+      const crop = adds ? union(whole, filled, image) : minus(whole, filled);
       say(this.redraw(crop, adds));
     }
   }

@@ -2,6 +2,7 @@
 
 import { type Filter, queryOf, type Stop } from "./queue";
 import type { Failure } from "./saves";
+import type { TileRef } from "./tiles";
 import type {
   Annotation,
   Category,
@@ -67,6 +68,11 @@ export class Transport {
 
   image(id: number): Promise<Blob> {
     return this.blob(`image/${id}`);
+  }
+
+  /** A tile of an image's pyramid (see tiles.ts). */
+  tile(id: number, { level, column, row }: TileRef): Promise<Blob> {
+    return this.blob(`image/${id}/${level}/${column}/${row}`);
   }
 
   thumb(id: number): Promise<Blob> {

@@ -4,13 +4,14 @@ import { type Conflict } from "./conflicts";
 import { css, type Rgb } from "./color";
 import { el, setText } from "./dom";
 import { cropOf } from "./instance";
-import type { Box, Snapshot } from "./types";
+import type { Sheet } from "./sheet";
+import type { Box, Size, Snapshot } from "./types";
 
 export type Choice = "theirs" | "mine" | "both";
 
 /** What the dialog needs besides the conflict. */
 export interface Setting {
-  readonly bitmap: ImageBitmap;
+  readonly image: Sheet;
   readonly color: Rgb;
   readonly nameOf: (categoryId: number) => string;
 }
@@ -57,7 +58,7 @@ export class VersusDialog {
     const who = theirs.person === "" ? "Somebody" : theirs.person;
     setText(this.title, `${who} saved mask ${theirs.number} before you`);
     const stands = theirs.state === "deleted" ? null : theirs;
-    const part = partOf(stands, mine.after, setting.bitmap);
+    const part = partOf(stands, mine.after, setting.image);
     const when = new Date(theirs.saved_at).toLocaleTimeString();
     this.sides.theirs.show(stands, part, setting, `${who}, ${when}`);
     this.sides.mine.show(mine.after, part, setting, `you, ${mine.reason}`);
@@ -109,7 +110,7 @@ function paint(
   pen: CanvasRenderingContext2D,
   snapshot: Snapshot | null,
   [x0, y0, x1, y1]: Box,
-  { bitmap, color }: Setting,
+  { image, color }: Setting,
 ): void {
   const side = pen.canvas.width;
   const scale = side / Math.max(x1 - x0, y1 - y0);
@@ -117,16 +118,16 @@ function paint(
   pen.clearRect(0, 0, side, side);
   pen.setTransform(scale, 0, 0, scale, side / 2, side / 2);
   pen.translate(-(x0 + x1) / 2, -(y0 + y1) / 2);
-  pen.drawImage(bitmap, 0, 0);
+  image.draw(pen, { x0, y0, x1, y1 }, scale);
   const { x, y, w, h, data } = cropOf(snapshot?.rle ?? null);
   if (w === 0 || h === 0) return;
-  const image = new ImageData(w, h);
+  const pixels = new ImageData(w, h);
   const [red, green, blue] = color;
   data.forEach((value, at) => {
-    image.data.set([red, green, blue, value * 150], at * 4);
+    pixels.data.set([red, green, blue, value * 150], at * 4);
   });
   const layer = el("canvas", { width: w, height: h });
-  layer.getContext("2d")?.putImageData(image, 0, 0);
+  layer.getContext("2d")?.putImageData(pixels, 0, 0);
   pen.imageSmoothingEnabled = false;
   pen.drawImage(layer, x, y);
   const [bx0, by0, bx1, by1] = snapshot?.box ?? [0, 0, 0, 0];
@@ -136,7 +137,7 @@ function paint(
 }
 
 /** The part of the image to show: both boxes and both masks, and something around them. */
-function partOf(a: Snapshot | null, b: Snapshot | null, image: ImageBitmap): Box {
+function partOf(a: Snapshot | null, b: Snapshot | null, image: Size): Box {
   const boxes = [a, b].flatMap((one): Box[] => {
     if (!one) return [];
     const { x, y, w, h } = cropOf(one.rle);

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 
 import { merge, removeOverlap, reshape, SHAPES } from "../src/acts";
 import { Editor } from "../src/editor";
-import { snapshotOf } from "../src/instance";
+import { cropOf, snapshotOf } from "../src/instance";
 import { encode } from "../src/rle";
 import type { Annotation, Change } from "../src/types";
 import { type Dense, drawn, lines, toCrop, toDense } from "./dense";
@@ -20,7 +20,7 @@ function mask(id: number, dense: Dense, part: Partial<Annotation> = {}): Annotat
 
 function shown(id: number): string[] {
   const item = editor.find(id);
-  return item ? lines(toDense(item.crop, IMAGE)) : [];
+  return item ? lines(toDense(cropOf(item.rle), IMAGE)) : [];
 }
 
 /** Undo must bring back exactly what was, in one step, and redo what came. */

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 
 import { Creations } from "../src/creations";
 import { Editor } from "../src/editor";
-import { snapshotOf } from "../src/instance";
+import { cropOf, snapshotOf } from "../src/instance";
 import { encode } from "../src/rle";
 import { Trail } from "../src/trail";
 import { ApiError, NetworkError } from "../src/transport";
@@ -42,7 +42,7 @@ function mask(id: number, dense: Dense, part: Partial<Annotation> = {}): Annotat
 
 function shown(id: number): string[] {
   const item = editor.find(id);
-  return item ? lines(toDense(item.crop, IMAGE)) : [];
+  return item ? lines(toDense(cropOf(item.rle), IMAGE)) : [];
 }
 
 async function settle(): Promise<void> {

@@ -213,13 +213,13 @@ describe("strokes", () => {
 
   it("leave no trace when they are cancelled", () => {
     const before = seen();
-    const pixels = editor.instances[0].crop;
+    const pixels = editor.instances[0].rle;
     editor.select(1);
     editor.beginStroke([2, 2], 1);
     editor.extendStroke([60, 60]);
     editor.cancelStroke();
     expect(seen()).toEqual(before);
-    expect(editor.instances[0].crop).toEqual(pixels);
+    expect(editor.instances[0].rle).toEqual(pixels);
     expect(changes).toHaveLength(0);
   });
 
