@@ -1,7 +1,7 @@
 """The domains of bench/adapt.py: which images teach, which choose the epoch, which judge."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from mal_core.masks import encode
 
 SIDE = 256  # of a drawn image, pixels
 SMALLEST = 24 * 24  # smaller masks are left out, pixels
+IMAGES = 60  # of a source, about
 HOLE = 0.5  # radius of a ring's hole, as a share of the outer one
 
 
@@ -156,20 +157,22 @@ def draw_ring(place: tuple[float, float], random: np.random.Generator) -> NDArra
     return ring
 
 
-def make_domains(train: Path, unseen: Path, work: Path) -> Mapping[str, Domain]:
-    """All domains of the bench.
+def make_domain(name: str, train: Path, unseen: Path, work: Path, *, seen: bool) -> Domain:
+    """One domain of the bench.
 
     Args:
-        train: folder of the sources that the bundled weights learned from.
+        name: rings, damage, or a source of `train`.
+        train: folder of sources.
         unseen: folder of sources, of which some have no part in `train`.
         work: where drawn images go.
+        seen: whether the weights learned from it.
     """
-    drawn = draw_rings(work / "rings", 72, seed=1)
-    damage = read_sources(unseen, ["cardamage_tr", "cars_urvashi"])
-    leaves = read_sources(train, ["leaf"])
-    domains = (
-        split("rings", drawn, work / "rings", (50 / 72, 6 / 72), 2, seen=False),
-        split("damage", damage, unseen, (0.5, 0.15), 6, seen=False),
-        split("leaf", leaves, train, (0.6, 0.12), 6, seen=True),
-    )
-    return {domain.name: domain for domain in domains}
+    if name == "rings":
+        drawn = draw_rings(work / "rings", 96, seed=1)
+        return split(name, drawn, work / "rings", (56 / 96, 12 / 96), 2, seen=seen)
+    if name == "damage":
+        damage = read_sources(unseen, ["cardamage_tr", "cars_urvashi"])
+        return split(name, damage, unseen, (0.5, 0.15), 6, seen=seen)
+    source = read_sources(train, [name])
+    source = replace(source, images=list(source.images)[:: max(1, len(source.images) // IMAGES)])
+    return split(name, source, train, (0.55, 0.15), 6, seen=seen)
