@@ -32,7 +32,7 @@ export function startBox(editor: Editor, [x, y]: Point, side: number, scale: num
  * Returns false when the key is no arrow, or there is no box at hand.
  */
 export function arrowBox(editor: Editor, event: KeyboardEvent, scale: number): boolean {
-  if (!(event.key in ARROWS) || event.ctrlKey || event.metaKey) return false;
+  if (!arrowOf(event.key) || event.ctrlKey || event.metaKey) return false;
   if (editor.draft?.id === null) return arrowNew(editor, event, editor.draft.box, scale);
   if (editor.tool !== "select" || !editor.selected || editor.obstacle !== "") return false;
   return arrowSelected(editor, event, editor.selected);
@@ -59,6 +59,11 @@ function put(
 ): boolean {
   if (editor.image) editor.setDraft({ id, box: change(box, by, editor.image) });
   return editor.image !== null;
+}
+
+/** The direction of an arrow key; null for any other. */
+export function arrowOf(key: string): Point | null {
+  return Object.hasOwn(ARROWS, key) ? ARROWS[key] : null;
 }
 
 function arrow(event: KeyboardEvent, step: number): Point {

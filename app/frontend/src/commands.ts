@@ -3,7 +3,7 @@
 import { arrowBox, startBox } from "./boxkeys";
 import type { Editor } from "./editor";
 import type { Creations } from "./creations";
-import { centreOf, type Input } from "./input";
+import type { Input } from "./input";
 import { type Action, actionOf, comboOf } from "./keys";
 import type { Look } from "./look";
 import { lookCommands } from "./lookcommands";
@@ -12,7 +12,7 @@ import { queueCommands } from "./queuecommands";
 import type { Scene } from "./scene";
 import type { Trail } from "./trail";
 import type { Box, Category, ImageInfo, Tool } from "./types";
-import { fit, type Viewport, zoomAt } from "./viewport";
+import { percent } from "./view";
 import type { Walk } from "./walk";
 
 export interface CommandPorts {
@@ -21,7 +21,6 @@ export interface CommandPorts {
   readonly input: Input;
   readonly trail: Trail;
   readonly creations: Creations;
-  readonly setPort: (port: Viewport) => void;
   readonly propose: (box: Box) => void;
   readonly repropose: (id: number, box: Box) => void;
   readonly changeBox: (id: number, box: Box) => void;
@@ -42,6 +41,8 @@ export interface CommandPorts {
 
 const ZOOM_STEP = 1.25;
 const BRUSH_STEP = 1.2;
+// While the keyboard's brush is down, these leave it there or say themselves what becomes of it.
+const GOES_ON: ReadonlySet<Action> = new Set(["cancel", "cursor.lock", "view.in", "view.out"]);
 const NOT_FOR_BUTTONS = new Set(["Enter", "Space", "Shift+Enter"]);
 const SLIDER_KEYS = /^(Shift\+)?(Arrow(Left|Right|Up|Down)|Home|End|PageUp|PageDown)$/;
 
@@ -61,10 +62,16 @@ export class Commands {
       "tool.select": this.tool("select", "Select: click a mask, or drag its box."),
       "tool.pan": this.tool("pan", "Pan: drag the image."),
       "brush.smaller": () => {
-        editor.setRadius(Math.min(editor.radius / BRUSH_STEP, editor.radius - 0.5));
+        this.resize(Math.min(editor.radius / BRUSH_STEP, editor.radius - 0.5));
       },
       "brush.larger": () => {
-        editor.setRadius(Math.max(editor.radius * BRUSH_STEP, editor.radius + 0.5));
+        this.resize(Math.max(editor.radius * BRUSH_STEP, editor.radius + 0.5));
+      },
+      "cursor.press": () => {
+        ports.input.keyCursor.press(""); // nobody holds a key
+      },
+      "cursor.lock": () => {
+        ports.input.keyCursor.press("");
       },
       undo: () => {
         if (!ports.trail.back())
@@ -74,7 +81,7 @@ export class Commands {
         ports.say(editor.redo() ? "Done again." : "Nothing to redo on this image.");
       },
       "view.fit": () => {
-        if (editor.image) ports.setPort(fit(editor.image, ports.scene.size));
+        ports.input.travel.fit();
       },
       "view.in": () => {
         this.zoom(ZOOM_STEP);
@@ -162,6 +169,7 @@ export class Commands {
 
   keyUp(event: KeyboardEvent): void {
     const { input } = this.ports;
+    if (input.keyCursor.keyUp(event.code)) return;
     if (event.key !== " " || !input.isSpaceDown) return;
     input.isSpaceDown = false;
     if (!input.spacePanned) this.run("queue.next");
@@ -169,23 +177,33 @@ export class Commands {
   }
 
   private take(event: KeyboardEvent, combo: string, categories: readonly Category[]): boolean {
-    const { editor, input, scene } = this.ports;
+    const { input } = this.ports;
     if (combo === "Space") {
       if (!event.repeat) input.spacePanned = false;
       input.isSpaceDown = true;
       return true;
     }
     if (input.isBusy && combo !== "Escape") return false;
-    if (arrowBox(editor, event, scene.port.scale)) return true;
-    if (/^[1-9]$/.test(combo)) return this.pickCategory(Number(combo), categories);
     const action = actionOf(combo);
-    if (!action) return false;
-    this.run(action);
-    return true;
+    if (action === "cursor.press") {
+      if (!event.repeat) input.keyCursor.press(event.code);
+      return true;
+    }
+    if (this.arrow(event)) return true;
+    if (/^[1-9]$/.test(combo)) return this.pickCategory(Number(combo), categories);
+    if (action && !GOES_ON.has(action)) input.keyCursor.release();
+    if (action) this.run(action);
+    return action !== null;
+  }
+
+  private arrow(event: KeyboardEvent): boolean {
+    const { editor, input, scene } = this.ports;
+    return arrowBox(editor, event, scene.port.scale) || input.keyCursor.arrow(event);
   }
 
   private pickCategory(digit: number, categories: readonly Category[]): boolean {
     if (digit > categories.length) return false;
+    this.ports.input.keyCursor.release();
     const { id, name } = categories[digit - 1];
     this.ports.setCategory(id);
     this.ports.say(`Category: ${name}.`);
@@ -201,11 +219,16 @@ export class Commands {
     };
   }
 
+  private resize(radius: number): void {
+    const { editor, say } = this.ports;
+    editor.setRadius(radius);
+    say(`Brush ${2 * editor.radius} pixels wide.`);
+  }
+
   private zoom(factor: number): void {
-    const { editor, scene, setPort } = this.ports;
-    const { width, height } = scene.size;
-    if (!editor.image) return;
-    setPort(zoomAt(scene.port, [width / 2, height / 2], factor, editor.image, scene.size));
+    const { input, scene, say } = this.ports;
+    input.travel.zoom(factor);
+    say(`Zoom ${percent(scene.port.scale)}.`);
   }
 
   /** Enter: the box at hand, or the selected mask, or a new box where boxes are drawn. */
@@ -273,9 +296,9 @@ export class Commands {
   }
 
   private startBox(): void {
-    const { editor, scene, say } = this.ports;
+    const { editor, input, scene, say } = this.ports;
     const side = Math.min(scene.size.width, scene.size.height);
-    if (startBox(editor, centreOf(scene), side, scene.port.scale)) {
+    if (startBox(editor, input.travel.centre, side, scene.port.scale)) {
       say("New box. Arrows move it, Shift and arrows resize it, Enter gets the mask, Esc leaves.");
     }
   }

@@ -52,6 +52,11 @@ export class Editor extends Choice {
     return this.tool === "box" || this.tool === "extreme";
   }
 
+  /** Whether the tool at hand is the brush or the eraser. */
+  get paints(): boolean {
+    return this.tool === "brush" || this.tool === "eraser";
+  }
+
   get undoable(): number {
     return this.image ? this.history.undoable(this.image.id) : 0;
   }

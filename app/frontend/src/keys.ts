@@ -20,6 +20,8 @@ export type Action =
   | "view.in"
   | "view.out"
   | "box.start"
+  | "cursor.press"
+  | "cursor.lock"
   | "confirm"
   | "cancel"
   | "accept"
@@ -128,6 +130,8 @@ export const KEY_ROWS: readonly KeyRow[] = [
   row("Order", "alone", "Hide all others", "I"),
   row("Order", "show.all", "Show all", "Shift+I"),
   row("Boxes by keyboard", "box.start", "New box at the centre", "Shift+Enter"),
+  row("Drawing by keyboard", "cursor.press", "Hold to paint or erase; sets a point", "J"),
+  row("Drawing by keyboard", "cursor.lock", "Paint or erase until pressed again", "Shift+J"),
   row("Shape", "menu.mask", "Open the menu of masks", "Q"),
   row("View", "menu.view", "Open the menu of the view", "W"),
   row("View", "look.outline", "Outline only", "O"),
@@ -161,6 +165,10 @@ export const GESTURES: readonly Gesture[] = [
   },
   { group: "Boxes by keyboard", keys: "Alt + arrows", text: "New box: by 1 px; selected: resize" },
   { group: "Boxes by keyboard", keys: "Enter / Esc", text: "Get the mask / leave the box" },
+  { group: "Drawing by keyboard", keys: "Arrows", text: "Move by the brush's radius" },
+  { group: "Drawing by keyboard", keys: "Alt + arrows", text: "Move by 1 pixel" },
+  { group: "Drawing by keyboard", keys: "Shift + arrows", text: "Move four steps" },
+  { group: "View", keys: "Arrows", text: "Pan, with the tool Pan" },
   { group: "View", keys: "Wheel, pinch", text: "Zoom where the pointer is" },
   { group: "View", keys: "Space + drag, middle button", text: "Pan" },
 ];

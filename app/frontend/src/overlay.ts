@@ -45,7 +45,9 @@ export class Overlay {
     this.drawPlaceholders(phase);
     if (editor.draft) this.drawDraft(editor.draft);
     if (editor.trail.length > 0) this.drawTrail(editor.trail);
-    if (scene.cursor) this.drawCursor(scene.cursor);
+    const cursor = cursorOf(scene);
+    if (cursor) this.drawCursor(cursor);
+    if (cursor && scene.spot) this.drawSpot(cursor);
   }
 
   /** Draw boxes and labels in CSS pixels; those out of sight are left out. */
@@ -138,7 +140,8 @@ export class Overlay {
     const { pen, scene, editor } = this;
     const points = trail.map((point) => toView(scene.port, point));
     const isLine = editor.tool === "split";
-    const next = scene.cursor ? [...points, scene.cursor] : points;
+    const cursor = cursorOf(scene);
+    const next = cursor ? [...points, cursor] : points;
     if (editor.tool !== "extreme") {
       const isOpen = isLine || next.length < 3;
       this.polyline(next, isOpen, DARK, 4);
@@ -175,12 +178,22 @@ export class Overlay {
   }
 
   private drawCursor(at: Point): void {
-    const { tool, radius, draft } = this.editor;
-    const isBrush = tool === "brush" || tool === "eraser";
+    const { tool, radius, draft, paints } = this.editor;
     const isAiming = (tool === "box" && !draft) || tool === "extreme";
     if (this.scene.look.cross || isAiming) this.drawCross(at);
-    if (isBrush) this.drawBrush(at, radius, tool === "eraser");
+    if (paints) this.drawBrush(at, radius, tool === "eraser");
     else if (takesPoints(tool)) this.dot(at);
+  }
+
+  /** A cross that stands for the keyboard's cursor, seen on any ground. */
+  private drawSpot([x, y]: Point): void {
+    for (const [style, width] of [
+      [DARK, 4],
+      ["#fff", 1.75],
+    ] as const) {
+      this.polyline([[x - 9, y], [x + 9, y]], true, style, width); // prettier-ignore
+      this.polyline([[x, y - 9], [x, y + 9]], true, style, width); // prettier-ignore
+    }
   }
 
   private dot([x, y]: Point): void {
@@ -231,6 +244,11 @@ export class Overlay {
     const { port } = this.scene;
     return [...toView(port, [x0, y0]), ...toView(port, [x1, y1])];
   }
+}
+
+/** Where the pointer, or the keyboard's cursor in its place, is in the view. */
+function cursorOf({ spot, port, cursor }: Scene): Point | null {
+  return spot ? toView(port, spot) : cursor;
 }
 
 /** The pulse of a waiting box, 0 to 1, at a time in milliseconds. */

@@ -32,6 +32,7 @@ export class Renderer {
     size: { width: 0, height: 0 },
     placeholders: [],
     cursor: null,
+    spot: null,
     look: PLAIN_LOOK,
     categories: [],
     proposals: new Map(),

@@ -12,6 +12,7 @@ export interface Scene {
   size: Size; // of the view, CSS pixels
   placeholders: readonly Placeholder[];
   cursor: Point | null; // view pixels; null when the pointer is away
+  spot: Point | null; // of the keyboard's cursor, image pixels; it stands for the pointer
   look: Look;
   categories: readonly Category[];
   proposals: ReadonlyMap<number, Rle>; // the model's newest mask of each instance, where known

@@ -30,6 +30,7 @@ export interface CanvasState {
   readonly radius: number; // image pixels
   readonly category_id: number;
   readonly draft: Box | null;
+  readonly spot: Point | null; // of the keyboard's cursor
   readonly placeholders: readonly Box[];
   readonly scale: number;
   readonly view: Viewport;
@@ -62,6 +63,7 @@ export function stateOf(studio: Studio): CanvasState {
     radius: editor.radius,
     category_id: editor.categoryId,
     draft: editor.draft?.box ?? null,
+    spot: scene.spot,
     placeholders: scene.placeholders.map(({ box }) => box),
     scale: scene.port.scale,
     view: scene.port,

@@ -8,7 +8,7 @@ import { Editor } from "./editor";
 import { Gallery } from "./gallery";
 import type { Past } from "./history";
 import type { Loaded } from "./images";
-import { Input } from "./input";
+import { Input, type InputPorts } from "./input";
 import { Lifeline } from "./lifeline";
 import { spoken } from "./panel";
 import { type Crew, CrewOrders } from "./orders";
@@ -258,10 +258,7 @@ export class Studio implements Crew {
 
   // -- the view -----------------------------------------------------------------------------------
 
-  private makePorts(): Omit<CommandPorts, "input"> & {
-    canvas: HTMLCanvasElement;
-    request(): void;
-  } {
+  private makePorts(): Omit<CommandPorts, "input"> & InputPorts {
     const { shell, scene, editor, sync, creations, orders, walk } = this;
     const say = shell.status.say.bind(shell.status);
     const propose = (box: Box): void => {

@@ -26,7 +26,7 @@ beforeEach(() => {
   commands = new Commands({
     editor,
     scene: {} as Scene,
-    input: { cancel: () => false } as unknown as Input,
+    input: { cancel: () => false, isBusy: false } as unknown as Input,
     trail: new Trail({ editor, creations, propose: vi.fn(), say: vi.fn() }),
     creations,
     nextImage: () => null,
@@ -35,7 +35,6 @@ beforeEach(() => {
     findCategory: vi.fn(),
     setLook: vi.fn(),
     toggleMenu: vi.fn(),
-    setPort: vi.fn(),
     propose: vi.fn(),
     repropose: (id, box) => reproposed.push([id, box]),
     changeBox: vi.fn(),

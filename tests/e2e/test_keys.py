@@ -1,0 +1,135 @@
+"""A day at the canvas without a mouse: every act by keys, and the keys a person made their own."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.canvas_page import CanvasPage
+from tests.e2e.conftest import Studio, shot
+from tests.e2e.test_drawing import stored
+
+pytestmark = pytest.mark.slow
+CHELSEA = 2
+
+
+class Hands:
+    """Nothing but the keyboard: no mouse, no focus set by a script."""
+
+    def __init__(self, canvas: CanvasPage) -> None:
+        self.canvas = canvas
+        self.keyboard = canvas.page.keyboard
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.keyboard.press(key)
+
+    def hold(self, key: str, *arrows: str) -> None:
+        """Press arrows while a key is down."""
+        self.keyboard.down(key)
+        self.press(*arrows)
+        self.keyboard.up(key)
+
+    def go(self, x: int, y: int) -> None:
+        """Bring the keyboard's cursor to a pixel, by far, near and fine steps."""
+        self.press("Alt+ArrowUp")
+        state = self.canvas.state
+        is_brush = state["tool"] in ("brush", "eraser")
+        step = max(1, round(state["radius"] if is_brush else 8 / state["scale"]))
+        at = [int(value) for value in state["spot"]]
+        for axis, (wanted, ways) in enumerate(((x, ("Left", "Right")), (y, ("Up", "Down")))):
+            for modifier, pixels in (("Shift+", 4 * step), ("", step), ("Alt+", 1)):
+                count = abs(wanted - at[axis]) // pixels
+                sign = 1 if wanted > at[axis] else -1
+                self.press(*[f"{modifier}Arrow{ways[wanted > at[axis]]}"] * count)
+                at[axis] += sign * count * pixels
+        assert self.canvas.state["spot"] == [x + 0.5, y + 0.5]
+
+    def points(self, *points: tuple[int, int]) -> None:
+        """Set points with the tool at hand."""
+        for point in points:
+            self.go(*point)
+            self.press("j")
+
+    def tab_to(self, name: str) -> None:
+        """Press Tab until what has the focus is called so."""
+        script = "document.activeElement.ariaLabel || document.activeElement.textContent.trim()"
+        for _ in range(200):
+            self.press("Tab")
+            if self.canvas.page.evaluate(script) == name:
+                return
+        raise AssertionError(f"Tab never reaches {name!r}")
+
+    def masks(self, count: int) -> None:
+        self.canvas.page.wait_for_function(f"window.malCanvas.state().instances.length === {count}")
+
+
+def agree(canvas: CanvasPage, studio: Studio) -> dict[int, tuple[str, str]]:
+    """Wait until all is saved; what the canvas shows is what the database holds."""
+    canvas.saved()
+    shown = {i["number"]: (i["state"], i["rle"]["counts"]) for i in canvas.state["instances"]}
+    assert shown == {number: v[:2] for number, v in stored(studio, CHELSEA).items()}
+    return shown
+
+
+def test_acts_one_and_two_by_keys_alone(page: Page, studio: Studio) -> None:
+    canvas = CanvasPage(page, studio.url)
+    canvas.open()
+    hands = Hands(canvas)
+    hands.press("PageDown")
+    page.wait_for_function(f"window.malCanvas.state().image_id === {CHELSEA}")
+
+    hands.press("3", "b", "Enter", *["Shift+ArrowRight"] * 6, *["ArrowLeft"] * 3, "Enter")
+    hands.masks(1)
+    proposed = agree(canvas, studio)
+    hands.press("p")
+    hands.go(300, 20)
+    hands.hold("j", "ArrowRight", "Shift+ArrowRight", "Alt+ArrowDown")
+    painted = agree(canvas, studio)
+    assert painted[1] == ("corrected", painted[1][1]) != proposed[1]
+    shot(page, "30-by-keys")
+    hands.press("e", "[", "[")
+    hands.go(220, 150)
+    hands.press("Shift+j", "Shift+ArrowLeft", "ArrowDown", "Shift+j")
+    erased = agree(canvas, studio)
+    assert erased != painted
+    hands.press("Control+z")
+    assert agree(canvas, studio) == painted
+    hands.press("Control+Shift+z")
+    assert agree(canvas, studio) == erased
+
+    hands.press("g")
+    hands.points((380, 40), (440, 40), (440, 120))
+    hands.press("Enter")
+    added = agree(canvas, studio)
+    hands.press("Shift+g")
+    hands.points((200, 120), (260, 120), (230, 180), (10, 290))
+    hands.press("Backspace", "Enter")
+    cut = agree(canvas, studio)
+    assert len({str(one) for one in (erased, added, cut)}) == 3
+
+    hands.press("k")
+    hands.points((1, 140), (450, 145))
+    hands.press("Enter")
+    hands.masks(2)
+    agree(canvas, studio)
+    before = [i["box"] for i in canvas.state["instances"]]
+    hands.press("v", "4", "Alt+ArrowLeft", "Enter")
+    canvas.saved()
+    assert [i["box"] for i in canvas.state["instances"]] != before
+    hands.press("Enter", "n", "Enter", "Control+Shift+a")
+    assert [state for state, _ in agree(canvas, studio).values()] == ["accepted"] * 2
+
+    hands.press("x")
+    hands.points((300, 60), (400, 100), (350, 180), (280, 120))
+    hands.masks(3)
+    agree(canvas, studio)
+    hands.press("Escape")
+    assert [state for state, _ in agree(canvas, studio).values()].count("rejected") == 1
+    hands.press("Delete")
+    hands.masks(2)
+    agree(canvas, studio)
+
+    hands.tab_to("Library")
+    hands.press("Enter")
+    hands.tab_to("Export")
+    hands.press("Enter")
+    expect(page.get_by_text("exported")).to_be_visible()
