@@ -62,6 +62,17 @@ class Hands:
         self.canvas.page.wait_for_function(f"window.malCanvas.state().instances.length === {count}")
 
 
+@pytest.fixture
+def hands(page: Page, studio: Studio) -> Hands:
+    """The second sample, opened by its key; the page gave the canvas the focus."""
+    canvas = CanvasPage(page, studio.url)
+    canvas.open()
+    hands = Hands(canvas)
+    hands.press("PageDown")
+    page.wait_for_function(f"window.malCanvas.state().image_id === {CHELSEA}")
+    return hands
+
+
 def agree(canvas: CanvasPage, studio: Studio) -> dict[int, tuple[str, str]]:
     """Wait until all is saved; what the canvas shows is what the database holds."""
     canvas.saved()
@@ -70,13 +81,10 @@ def agree(canvas: CanvasPage, studio: Studio) -> dict[int, tuple[str, str]]:
     return shown
 
 
-def test_acts_one_and_two_by_keys_alone(page: Page, studio: Studio) -> None:
-    canvas = CanvasPage(page, studio.url)
-    canvas.open()
-    hands = Hands(canvas)
-    hands.press("PageDown")
-    page.wait_for_function(f"window.malCanvas.state().image_id === {CHELSEA}")
-
+def test_a_mask_is_proposed_painted_erased_and_undone(
+    hands: Hands, page: Page, studio: Studio
+) -> None:
+    canvas = hands.canvas
     hands.press("3", "b", "Enter", *["Shift+ArrowRight"] * 6, *["ArrowLeft"] * 3, "Enter")
     hands.masks(1)
     proposed = agree(canvas, studio)
@@ -96,15 +104,19 @@ def test_acts_one_and_two_by_keys_alone(page: Page, studio: Studio) -> None:
     hands.press("Control+Shift+z")
     assert agree(canvas, studio) == erased
 
-    hands.press("g")
+
+def test_it_gets_and_loses_a_polygon_is_cut_in_two_moved_and_accepted(
+    hands: Hands, studio: Studio
+) -> None:
+    canvas = hands.canvas
+    hands.press("n", "g")
     hands.points((380, 40), (440, 40), (440, 120))
     hands.press("Enter")
     added = agree(canvas, studio)
     hands.press("Shift+g")
     hands.points((200, 120), (260, 120), (230, 180), (10, 290))
     hands.press("Backspace", "Enter")
-    cut = agree(canvas, studio)
-    assert len({str(one) for one in (erased, added, cut)}) == 3
+    assert agree(canvas, studio) != added
 
     hands.press("k")
     hands.points((1, 140), (450, 145))
@@ -118,18 +130,22 @@ def test_acts_one_and_two_by_keys_alone(page: Page, studio: Studio) -> None:
     hands.press("Enter", "n", "Enter", "Control+Shift+a")
     assert [state for state, _ in agree(canvas, studio).values()] == ["accepted"] * 2
 
+
+def test_four_points_are_proposed_rejected_deleted_and_the_rest_exported(
+    hands: Hands, page: Page, studio: Studio
+) -> None:
     hands.press("x")
     hands.points((300, 60), (400, 100), (350, 180), (280, 120))
     hands.masks(3)
-    agree(canvas, studio)
+    agree(hands.canvas, studio)
     hands.press("Escape")
-    assert [state for state, _ in agree(canvas, studio).values()].count("rejected") == 1
+    assert [one[0] for one in agree(hands.canvas, studio).values()].count("rejected") == 1
     hands.press("Delete")
     hands.masks(2)
-    agree(canvas, studio)
+    agree(hands.canvas, studio)
 
     hands.tab_to("Library")
     hands.press("Enter")
     hands.tab_to("Export")
     hands.press("Enter")
-    expect(page.get_by_text("exported")).to_be_visible()
+    expect(page.get_by_text("2 masks on 6 images exported")).to_be_visible()
