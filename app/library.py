@@ -1,4 +1,4 @@
-"""The use cases around the canvas: projects, images in, COCO in and out.
+"""The use cases around the canvas: projects, images in, boxes and masks in and out.
 
 Long ones are iterators of Step, so that a page can show where they are.
 """
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.exchange.coco import ExportReport, ImportReport, export_project, import_coco
+from app.exchange import Exporter, ExportReport, Importer, ImportReport, get_format
 from app.images import Expanded, Found, Intake, expand
 from app.records import ModelState, ModelVersion, NewModel, Project
 from app.settings import PHOTOS, Settings
 from app.store import Store
 from app.workflow import Workflow
-from mal_core import calibrate, checkpoint, coco
+from mal_core import calibrate, checkpoint
 from mal_core.errors import InputError
 
 SAMPLE_NAME = "Sample photos"
@@ -100,14 +100,37 @@ class Library:
                 yield Step(done, total, line, added=False)
             yield from self._take(project_id, found.files, before=len(found.skipped))
 
-    def import_file(self, project_id: int, path: Path, person: str) -> ImportReport:
-        """Import a COCO file's boxes and masks: all of them, or none.
+    def import_files(
+        self,
+        project_id: int,
+        format_name: str,
+        paths: Sequence[Path],
+        person: str,
+        *,
+        dry_run: bool = False,
+    ) -> ImportReport:
+        """Import boxes and masks, and images that come along: all of them, or none.
+
+        Args:
+            project_id: the project.
+            format_name: of the registry.
+            paths: files, folders or zips.
+            person: in whose name.
+            dry_run: write nothing; the report says what would be, problems included.
 
         Raises:
             BadDataset: with a line for each problem; nothing was changed.
+            InputError: there is no such format.
         """
-        dataset = coco.read(path)
-        return import_coco(self._store, project_id, dataset, person=person, now=datetime.now(UTC))
+        importer = Importer(self._settings, self._store)
+        return importer.run(
+            project_id,
+            get_format(format_name),
+            paths,
+            person=person,
+            now=datetime.now(UTC),
+            dry_run=dry_run,
+        )
 
     def propose_all(self, project_id: int, person: str) -> Iterator[Step]:
         """Propose masks for every box of the project that has none."""
@@ -118,13 +141,17 @@ class Library:
             yield Step(done, len(images), line, added=bool(count))
 
     def export(
-        self, project_id: int, *, include_proposals: bool, include_images: bool
+        self, project_id: int, format_name: str, *, include_proposals: bool, include_images: bool
     ) -> ExportReport:
-        """Write a COCO zip that was read back and found equal to the store."""
-        return export_project(
-            self._store,
-            self._settings,
+        """Write a zip that was read back and compared with the store.
+
+        Raises:
+            ExportFailed: it did not read back as it must; there is no zip.
+            InputError: there is no such format.
+        """
+        return Exporter(self._settings, self._store).run(
             project_id,
+            get_format(format_name),
             include_proposals=include_proposals,
             include_images=include_images,
             now=datetime.now(UTC),

@@ -5,6 +5,7 @@ project ─┬─ category            named classes, numbered once and for ever
          ├─ job                 long work
          └─ model_version       checkpoints; one of them proposes the project's masks
 answer · comment · preference   what people asked, said, and like; comments only grow
+foreign_fields                  what other tools said of any of these, for the way back to them
 """
 
 from collections.abc import Mapping
@@ -255,6 +256,17 @@ preference = Table(
     metadata,
     Column("person", Text, primary_key=True),
     Column("value", Json, nullable=False),
+    sqlite_strict=True,
+)
+
+foreign_fields = Table(
+    "foreign_fields",
+    metadata,
+    Column("family", Text, primary_key=True),  # of formats, such as coco
+    Column("owner", Text, primary_key=True),  # project, category, image or instance
+    Column("owner_id", Integer, primary_key=True),  # no key: its table follows from the owner
+    Column("value", Json, nullable=False),
+    CheckConstraint("owner IN ('project', 'category', 'image', 'instance')", name="owner"),
     sqlite_strict=True,
 )
 

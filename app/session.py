@@ -10,9 +10,10 @@ from collections.abc import Mapping
 
 from app.errors import NotAllowed
 from app.records import Box, Draft, JobState, State
-from mal_core.errors import BadBox, BadMask
+from mal_core.errors import BadBox, BadMask, InputError
 
 _ALL = frozenset(State)
+_NAME_MAX = 200
 _NEXT: Mapping[State | None, frozenset[State]] = {
     # Import brings masks a person made elsewhere; nothing starts its life refused or gone.
     None: frozenset({State.PROPOSED, State.CORRECTED, State.ACCEPTED}),
@@ -44,6 +45,20 @@ PALETTE = (
 
 Source: Okabe and Ito, Color Universal Design, 2008 (the first seven); Paul Tol, "muted", 2021.
 """
+
+
+def check_name(name: str) -> str:
+    """Trim the name of a project or category.
+
+    Raises:
+        InputError: it is empty, too long, or could not be shown on a line.
+    """
+    name = name.strip()
+    if not 1 <= len(name) <= _NAME_MAX or not name.isprintable():
+        raise InputError(
+            f"a name must be 1 to {_NAME_MAX} printable characters on one line, got {name!r:.60}"
+        )
+    return name
 
 
 def check_transition(old: State | None, new: State) -> None:

@@ -7,7 +7,7 @@ Source: the format is https://cocodataset.org/#format-data; the code is our own.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
@@ -141,13 +141,42 @@ def fill_in(entry: dict[str, Any], image: ImageRecord) -> dict[str, Any]:
 
 def write(dataset: Dataset) -> bytes:
     """Write a data set as JSON: masks as compressed runs, area and bbox of the mask."""
-    document = {
-        **dataset.extra,
-        "images": [_image_to_json(image) for image in dataset.images],
-        "categories": [{**c.extra, "id": c.id, "name": c.name} for c in dataset.categories],
-        "annotations": [_annotation_to_json(a) for a in dataset.annotations],
-    }
-    return orjson.dumps(document)
+    return b"".join(stream(dataset.annotations, dataset.images, dataset.categories, dataset.extra))
+
+
+def stream(
+    annotations: Iterable[Annotation],
+    images: Iterable[ImageRecord],
+    categories: Iterable[CategoryRecord],
+    extra: Fields,
+    segment: Callable[[RLE], object] = RLE.to_coco,
+) -> Iterator[bytes]:
+    """Write a data set as JSON piece by piece, so that its masks need not be held together.
+
+    Args:
+        annotations: gone through first.
+        images: gone through when the annotations are, so that both may come from one source.
+        categories: of the annotations.
+        extra: top-level fields that are none of ours.
+        segment: how a mask is written; as compressed runs, unless said otherwise.
+    """
+    top = orjson.dumps({key: item for key, item in extra.items() if key not in _LISTS})
+    lists: list[tuple[str, Iterator[dict[str, Any]]]] = [
+        ("annotations", (_annotation_to_json(a, segment) for a in annotations)),
+        ("images", (_image_to_json(image) for image in images)),
+        ("categories", ({**c.extra, "id": c.id, "name": c.name} for c in categories)),
+    ]
+    yield top[:-1]
+    comma = b"," if len(top) > 2 else b""
+    for name, entries in lists:
+        yield comma + orjson.dumps(name) + b":["
+        comma = b""
+        for entry in entries:
+            yield comma + orjson.dumps(entry)
+            comma = b","
+        yield b"]"
+        comma = b","
+    yield b"}"
 
 
 def save(dataset: Dataset, path: Path) -> None:
@@ -354,7 +383,7 @@ def _image_to_json(image: ImageRecord) -> dict[str, Any]:
     }
 
 
-def _annotation_to_json(annotation: Annotation) -> dict[str, Any]:
+def _annotation_to_json(annotation: Annotation, segment: Callable[[RLE], object]) -> dict[str, Any]:
     rle = annotation.rle
     x0, y0, x1, y1 = annotation.box if rle is None else rle.box or annotation.box
     return {
@@ -364,6 +393,6 @@ def _annotation_to_json(annotation: Annotation) -> dict[str, Any]:
         "category_id": annotation.category_id,
         "bbox": [x0, y0, x1 - x0, y1 - y0],
         "area": (x1 - x0) * (y1 - y0) if rle is None else rle.area,
-        "segmentation": [] if rle is None else rle.to_coco(),
+        "segmentation": [] if rle is None else segment(rle),
         "iscrowd": int(annotation.iscrowd),
     }

@@ -21,6 +21,7 @@ from pycocotools import mask as coco_mask
 from mal_core.errors import BadMask
 
 MAX_SIDE = 16384
+_OUTLINE_MAX = 4_000_000
 _CHUNKS_MAX = 6  # 30 bits hold any run of 16384 x 16384 pixels, with its sign
 Runs = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -202,6 +203,18 @@ def difference(first: RLE, second: RLE) -> RLE:
     return RLE.from_runs(runs.astype(np.int64), first.height, first.width)
 
 
+def union(first: RLE, second: RLE) -> RLE:
+    """The pixels that are in either of two masks of one image.
+
+    Raises:
+        ValueError: if the sizes differ.
+    """
+    if (first.height, first.width) != (second.height, second.width):
+        raise ValueError(f"sizes differ: {first.to_coco()['size']} and {second.to_coco()['size']}")
+    merged = coco_mask.merge([first.to_coco(), second.to_coco()])
+    return RLE(first.height, first.width, merged["counts"].decode("ascii"))
+
+
 def polygons_to_rle(polygons: Sequence[Sequence[float]], height: int, width: int) -> RLE:
     """Fill the union of COCO polygons.
 
@@ -212,20 +225,31 @@ def polygons_to_rle(polygons: Sequence[Sequence[float]], height: int, width: int
 
     Raises:
         BadMask: a polygon has fewer than three points, an odd number of values, a value that is
-            not finite, or lies more than the image's own size outside the image.
+            not finite, or lies more than the image's own size outside the image, or the outlines
+            together are longer than 4 million pixels.
     """
     _check_size(height, width)
-    reach = 2 * max(height, width)
+    reach, length = 2 * max(height, width), 0.0
     for polygon in polygons:
         if len(polygon) < 6 or len(polygon) % 2:
             raise BadMask(f"a polygon needs 3 or more x, y pairs, got {len(polygon)} values")
         if not all(_is_number(v) and math.isfinite(v) and abs(v) <= reach for v in polygon):
             raise BadMask("polygon points must be finite numbers near the image")
+        length += _outline(polygon)
+    if length > _OUTLINE_MAX:  # pycocotools takes a hundred bytes a pixel of outline
+        raise BadMask(f"outlines must be shorter than {_OUTLINE_MAX:,} pixels, got {length:,.0f}")
     if not polygons:
         raise BadMask("a polygon mask needs at least one polygon")
     parts = coco_mask.frPyObjects([list(map(float, p)) for p in polygons], height, width)
     merged = coco_mask.merge(parts)
     return RLE(height, width, merged["counts"].decode("ascii"))
+
+
+def _outline(polygon: Sequence[float]) -> float:
+    """The length of a closed polygon, diagonals counted as their longer side."""
+    points = np.array(polygon, np.float64).reshape(-1, 2)
+    steps = np.abs(points - np.roll(points, 1, axis=0))
+    return float(steps.max(axis=1).sum())
 
 
 def _parts(value: object) -> tuple[int, int, str | list[Any]]:

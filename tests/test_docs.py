@@ -28,7 +28,7 @@ def test_the_readme_shows_each_command(command: str) -> None:
 
 
 def test_each_studio_flag_is_a_setting() -> None:
-    flags = {action.dest for action in build_studio_parser()._actions} - {"help"}
+    flags = {action.dest for action in build_studio_parser()._actions} - {"help", "command"}
     assert flags <= set(Settings.__dataclass_fields__)
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
     "mal_core": (
         *("errors", "files", "journal", "config", "finetune_config", "memory", "runstate"),
-        *("geometry", "masks", "prompts"),
+        *("geometry", "masks", "polygons", "prompts"),
         *("encoder", "decoder", "paper", "model", "mae", "crf", "losses", "teacher", "metrics"),
         *("coco", "dataset", "pool", "paste", "views", "checkpoint", "convert", "refine"),
         *("strokes", "predictor", "annotator", "calibrate", "evaluate", "material", "features"),
@@ -24,7 +24,7 @@ LAYERS = {
         *("errors", "settings", "records", "session", "history", "schema", "migrations", "store"),
         *("auth", "images", "exchange", "workflow", "review", "learning", "gate", "ledger"),
         *("children", "worker", "again", "jobs", "registry", "pictures", "library"),
-        *("api", "desk", "canvas", "pages", "ui", "server", "cli"),
+        *("api", "desk", "canvas", "pages", "ui", "server", "trade", "cli"),
     ),
 }
 # The only modules that may import a heavy third-party package.

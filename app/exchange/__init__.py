@@ -1,15 +1,16 @@
 """Formats in and out of a project, one module each; every export proves itself before it leaves."""
 
-from app.exchange.coco import ExportReport, ImportReport, export_project, import_coco
+from app.exchange.bringing import Importer, ImportReport
+from app.exchange.export import Exporter, ExportReport
+from app.exchange.formats import FORMATS, Format, get_format, reader_titles
 
 __all__ = [
-    "EXPORTERS",
-    "IMPORTERS",
+    "FORMATS",
     "ExportReport",
+    "Exporter",
+    "Format",
     "ImportReport",
-    "export_project",
-    "import_coco",
+    "Importer",
+    "get_format",
+    "reader_titles",
 ]
-
-EXPORTERS = {"coco": export_project}
-IMPORTERS = {"coco": import_coco}

@@ -7,9 +7,10 @@ it (app.images.decode), and only what that re-encodes is kept, under the hash of
 from app.images.intake import Intake, clean_name
 from app.images.pyramid import Pyramids, Tile
 from app.images.rasters import load_image, path_of, put, read_size, thumbnail_path
-from app.images.unpack import Expanded, Found, expand
+from app.images.unpack import SUFFIXES, Expanded, Found, expand
 
 __all__ = [
+    "SUFFIXES",
     "Expanded",
     "Found",
     "Intake",

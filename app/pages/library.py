@@ -1,10 +1,11 @@
-"""The Library page: images in, categories, COCO in and out."""
+"""The Library page: images in, categories, boxes and masks in and out."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
 
+from app.exchange import FORMATS, reader_titles
 from app.library import Step
 from app.pages.house import (
     LOCAL_PERSON,
@@ -27,6 +28,7 @@ from mal_core.errors import BadDataset
 
 IMAGE_TYPES = [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".zip"]
 FOLDERS = "A dropped folder loses the names of its sub-folders; a zip keeps them."
+LOOK_FIRST = "For images of this project, or with images. First you see what would come in."
 PROGRESS = gr.Progress()  # Gradio finds it as the default of a handler's argument
 Told = tuple[str, float]  # a report, and the new stamp
 
@@ -105,25 +107,34 @@ class LibraryPage:
         rename.click(self.rename_category, [old_name, new_name], outputs, queue=False)
 
     def _lay_import(self) -> None:
-        gr.Markdown("### Import COCO boxes or masks")
-        label = "COCO json for images of this project"
-        source = gr.File(label=label, file_types=[".json"], height=140)
-        imported = gr.HTML()
+        gr.Markdown("### Import boxes or masks")
+        choices = list(reader_titles().items())
+        kind = gr.Dropdown(choices=choices, value=choices[0][1], label="Format of the import")
+        source = gr.File(label="Drop files or zips", file_count="multiple", height=140)
+        gr.HTML(note(LOOK_FIRST))
+        found = gr.HTML()
+        bring = gr.Button("Import", variant="primary", visible=False)
         propose = gr.Button("Propose masks for boxes without one")
-        outputs = [imported, self._stamp]
-        source.upload(self.import_coco, [self._project, source], outputs)
-        propose.click(self.propose_all, self._project, outputs)
+        inputs = [self._project, kind, source]
+        for event in (source.upload, source.delete, source.clear):
+            event(self.look, inputs, [found, bring])
+        kind.input(self.look, inputs, [found, bring])
+        bring.click(self.bring, inputs, [found, bring, source, self._stamp], js=SEND_FIRST)
+        propose.click(self.propose_all, self._project, [found, self._stamp])
+        self._project.change(self.put_away, None, [found, bring, source], **QUIET)
 
     def _lay_export(self) -> None:
-        gr.Markdown("### Export COCO")
+        gr.Markdown("### Export")
+        choices = [(format_.title, format_.name) for format_ in FORMATS.values()]
+        kind = gr.Dropdown(choices=choices, value=choices[0][1], label="Format of the export")
         proposals = gr.Checkbox(label="Include proposals nobody reviewed", value=False)
         pictures = gr.Checkbox(label="Include the images", value=False)
         export = gr.Button("Export", variant="primary")
         exported = gr.HTML()
         download = gr.DownloadButton("Download the checked zip", visible=False)
-        inputs = [self._project, proposals, pictures]
+        inputs = [self._project, kind, proposals, pictures]
         export.click(self.export, inputs, [exported, download], js=SEND_FIRST, queue=False)
-        for change in self._changes:  # what was exported may be out of date
+        for change in (*self._changes, kind.change):  # what was exported may be out of date
             change(self.forget, None, [exported, download], **QUIET)
 
     @shown
@@ -187,23 +198,44 @@ class LibraryPage:
         return "", new_stamp()
 
     @shown
-    def import_coco(self, project_id: int, path: str | None) -> Told:
-        """Import a COCO file: all of it, or nothing."""
-        if path is None:
-            return "", new_stamp()
+    def look(self, project_id: int, kind: str, paths: list[str] | None) -> tuple[str, gr.Button]:
+        """Say what an import would do, and offer it if nothing keeps it out; nothing is written."""
+        if not paths:
+            return "", gr.Button(visible=False)
+        files = [Path(path) for path in paths]
+        found = self._house.library.import_files(
+            project_id, kind, files, LOCAL_PERSON, dry_run=True
+        )
+        title, lines = describe_import(found, dry_run=True)
+        html = report(title, lines, good=not (found.problems or found.unmatched))
+        return html, gr.Button(visible=not found.problems and found.n_images > 0)
+
+    @shown
+    def bring(
+        self, project_id: int, kind: str, paths: list[str] | None
+    ) -> tuple[str, gr.Button, None, float]:
+        """Import: all of it, or nothing."""
+        hidden = gr.Button(visible=False)
         try:
-            done = self._house.library.import_file(project_id, Path(path), LOCAL_PERSON)
+            files = [Path(path) for path in paths or []]
+            done = self._house.library.import_files(project_id, kind, files, LOCAL_PERSON)
         except BadDataset as error:
-            return report("Nothing was imported", error.problems, good=False), new_stamp()
-        return report(*describe_import(done), good=not done.unmatched), new_stamp()
+            html = report("Nothing was imported", error.problems, good=False)
+            return html, hidden, None, new_stamp()
+        html = report(*describe_import(done), good=not done.unmatched)
+        return html, hidden, None, new_stamp()
+
+    def put_away(self) -> tuple[str, gr.Button, None]:
+        """Another project was chosen: what was looked at is not for it."""
+        return "", gr.Button(visible=False), None
 
     @shown
     def export(
-        self, project_id: int, proposals: bool, pictures: bool
+        self, project_id: int, kind: str, proposals: bool, pictures: bool
     ) -> tuple[str, gr.DownloadButton]:
         """Write the export and hand it out with its proof."""
         done = self._house.library.export(
-            project_id, include_proposals=proposals, include_images=pictures
+            project_id, kind, include_proposals=proposals, include_images=pictures
         )
         button = gr.DownloadButton(value=str(done.path), visible=True)
         return report(*describe_export(done), good=True), button

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from app.exchange.coco import ExportReport, ImportReport
+from app.exchange import ExportReport, ImportReport
 from app.records import Category, ImageSummary, State
 
 
@@ -61,22 +61,39 @@ def images_table(summaries: Sequence[ImageSummary]) -> str:
     return table(head, rows, "No images yet: add files, a folder or a zip above.")
 
 
-def describe_import(done: ImportReport) -> tuple[str, list[str]]:
-    """Title and lines of an import's report."""
+def describe_import(done: ImportReport, *, dry_run: bool = False) -> tuple[str, list[str]]:
+    """Title and lines of an import's report, or of what an import would do."""
+    if done.problems:
+        return "Nothing can be imported", done.problems
     facts = (
-        (done.n_masks, "masks came in as accepted"),
-        (done.n_boxes, "boxes came in without a mask: press Propose masks below"),
-        (done.n_known, "were in the project already"),
-        (done.n_crowds, "crowds were left out"),
+        (done.n_new_images, "new images"),
+        (done.n_masks, "masks, as accepted"),
+        (done.n_boxes, "boxes without a mask, for Propose masks below"),
+        (done.n_filled, "masks in place of proposals"),
+        (done.n_known, "in the project already"),
+        (len(done.conflicts), "in the project with another outline, which stays"),
+        (done.n_crowds, "crowds, left out"),
+        (len(done.left_out), "shapes of other kinds, left out"),
     )
-    lines = [f"{count} {text}" for count, text in facts if count]
+    lines = [f"{text}: {count}" for count, text in facts if count]
     lines += [f"no image of this project is named {name}" for name in done.unmatched]
-    return f"{done.n_masks + done.n_boxes} instances imported on {done.n_images} images", lines
+    lines += [*done.conflicts, *done.left_out]
+    count = done.n_masks + done.n_boxes + done.n_filled
+    end = "would be imported; nothing is yet" if dry_run else "imported"
+    return f"{_many(count, 'instance')} on {_many(done.n_images, 'image')} {end}", lines
 
 
 def describe_export(done: ExportReport) -> tuple[str, list[str]]:
     """Title and lines of an export's proof."""
-    proof = f"read back with pycocotools: smallest IoU {done.min_iou:.3f}, ids and sizes agree"
+    proof = (
+        f"read back: {done.n_exact} of {done.n_compared} pixel for pixel, smallest IoU"
+        f" {done.min_iou:.3f}, mean {done.mean_iou:.3f}; ids and sizes agree"
+    )
+    loses = [f"{done.title} loses: {done.loses}"] if done.loses else []
     renamed = [f"{old} is named {new} in the export" for old, new in done.renamed.items()]
-    title = f"{done.n_annotations} masks on {done.n_images} images exported"
-    return title, [proof, *done.left_out, *renamed]
+    title = f"{_many(done.n_annotations, 'mask')} on {_many(done.n_images, 'image')} exported"
+    return title, [proof, *loses, *done.left_out, *done.changed, *renamed]
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -6,6 +6,7 @@ thread-safe: one store serves all threads of the server, each with a connection 
 
 from pathlib import Path
 
+from app.store.foreign import Foreign
 from app.store.images import Images
 from app.store.instances import Instances
 from app.store.jobs import Jobs
@@ -16,7 +17,7 @@ from app.store.projects import Projects
 __all__ = ["Store"]
 
 
-class Store(Projects, Images, Instances, Jobs, Models, People):
+class Store(Projects, Images, Instances, Jobs, Models, People, Foreign):
     """All that the studio remembers; see the base classes for what it can be asked.
 
     Args:

@@ -63,6 +63,21 @@ class Database:
             yield
 
     @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let every read made inside, in this thread, see the state of one moment; no writes.
+
+        Raises:
+            StudioError: the database cannot be read.
+        """
+        with self._read() as connection:
+            outer = getattr(self._joined, "connection", None)
+            self._joined.connection = connection
+            try:
+                yield
+            finally:
+                self._joined.connection = outer
+
+    @contextmanager
     def _write(self) -> Iterator[Connection]:
         """Begin a write transaction, or join the one this thread is in; commit at the end."""
         if (outer := getattr(self._joined, "connection", None)) is not None:

@@ -17,7 +17,6 @@ from app.store.rows import (
     INSTANCE,
     REVISION,
     draft_to_values,
-    row_to_draft,
     row_to_image,
     row_to_instance,
     row_to_revision,
@@ -105,18 +104,6 @@ class Instances(Database):
             images = {row.id: row_to_image(row) for row in connection.execute(pictures)}
             for row in connection.execute(query, execution_options=_STREAM):
                 yield images[row.image_id], row_to_instance(row)
-
-    def list_project_drafts(self, project_id: int) -> Iterator[tuple[int, Draft]]:
-        """Stream every draft in a project's history, each with the id of its image.
-
-        Raises:
-            NotFound: there is no such project.
-        """
-        query = _history().where(schema.instance.c.project_id == project_id)
-        with self._read() as connection:
-            fetch(connection, schema.project, project_id)
-            for row in connection.execute(query, execution_options=_STREAM):
-                yield row.image_id, row_to_draft(row)
 
     def list_project_revisions(self, project_id: int) -> Iterator[Revision]:
         """Stream a project's whole history, oldest first, lost races included.

@@ -7,13 +7,11 @@ from sqlalchemy import Connection, select, update
 from app import schema
 from app.errors import NotFound
 from app.records import Category, Project
-from app.session import color_of
+from app.session import check_name, color_of
 from app.store.database import Database, fetch
 from app.store.models import check_usable
 from app.store.rows import row_to_category, row_to_project
 from mal_core.errors import InputError
-
-_NAME_MAX = 200
 
 
 class Projects(Database):
@@ -27,7 +25,7 @@ class Projects(Database):
             NotFound: there is no such model.
             NotAllowed: the model belongs to another project, or was rejected.
         """
-        values = {"name": _clean(name), "model_id": model_id, "created_at": now}
+        values = {"name": check_name(name), "model_id": model_id, "created_at": now}
         counters = dict.fromkeys(("next_category", "next_image", "next_instance"), 1)
         with self._write() as connection:
             check_usable(fetch(connection, schema.model_version, model_id), project_id=None)
@@ -59,7 +57,7 @@ class Projects(Database):
         change = update(schema.project).where(schema.project.c.id == project_id)
         with self._write() as connection:
             fetch(connection, schema.project, project_id)
-            connection.execute(change.values(name=_clean(name)))
+            connection.execute(change.values(name=check_name(name)))
             return row_to_project(fetch(connection, schema.project, project_id))
 
     def add_category(self, project_id: int, name: str, color: str | None = None) -> Category:
@@ -74,7 +72,7 @@ class Projects(Database):
             InputError: the name is empty, too long, or holds control characters.
             NotFound: there is no such project.
         """
-        name = _clean(name)
+        name = check_name(name)
         with self._write() as connection:
             fetch(connection, schema.project, project_id)
             if (known := _find_category(connection, project_id, name)) is not None:
@@ -104,7 +102,7 @@ class Projects(Database):
             InputError: the name is empty, too long, holds control characters, or is taken.
             NotFound: there is no such category.
         """
-        name = _clean(name)
+        name = check_name(name)
         with self._write() as connection:
             row = fetch(connection, schema.category, category_id)
             taken = _find_category(connection, row.project_id, name)
@@ -139,13 +137,3 @@ def _find_category(connection: Connection, project_id: int, name: str) -> Catego
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else row_to_category(row)
-
-
-def _clean(name: str) -> str:
-    """Trim a name, and refuse one that could not be shown on a line."""
-    name = name.strip()
-    if not 1 <= len(name) <= _NAME_MAX or not name.isprintable():
-        raise InputError(
-            f"a name must be 1 to {_NAME_MAX} printable characters on one line, got {name!r:.60}"
-        )
-    return name

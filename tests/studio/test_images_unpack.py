@@ -72,7 +72,7 @@ def test_a_zip_bomb_is_stopped_at_the_limit(tmp_path: Path, scratch: Path) -> No
 def test_a_zip_with_too_many_members_is_refused(
     tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.images.unpack._MEMBERS_MAX", 3)
+    monkeypatch.setattr("app.images.unpack.MEMBERS_MAX", 3)
     archive = make_zip(tmp_path / "z.zip", {f"{i}.png": b"" for i in range(4)})
     with pytest.raises(InputError, match="holds 4 files; the limit is 3"):
         expand([archive], scratch, 1000)

@@ -268,7 +268,7 @@ def test_a_file_with_one_bad_box_changes_nothing(
     path = tmp_path / "boxes.json"
     path.write_text(json.dumps(to_coco(box)))
     with pytest.raises(BadDataset):
-        library.import_file(studio.project.id, path, "Ada")
+        library.import_files(studio.project.id, "coco", [path], "Ada")
     assert list(studio.store.list_project_instances(studio.project.id)) == []
     assert studio.store.list_categories(studio.project.id) == studio.categories
 
@@ -278,7 +278,7 @@ def test_imported_boxes_get_their_masks_when_asked(
 ) -> None:
     path = tmp_path / "boxes.json"
     path.write_text(json.dumps(to_coco([200, 100, 300, 200])))
-    done = library.import_file(studio.project.id, path, "Ada")
+    done = library.import_files(studio.project.id, "coco", [path], "Ada")
     assert (done.n_boxes, done.n_masks, done.n_images) == (2, 0, 1)
     steps = list(library.propose_all(studio.project.id, "Ada"))
     assert [step.line for step in steps] == ["coffee.png: 2 masks proposed", "", ""]
@@ -294,7 +294,7 @@ def test_an_imported_mask_counts_as_accepted(
     path = tmp_path / "masks.json"
     mask = blob(studio.images[0])
     path.write_text(json.dumps(to_coco(None, mask.to_coco())))
-    done = library.import_file(studio.project.id, path, "Ada")
+    done = library.import_files(studio.project.id, "coco", [path], "Ada")
     assert (done.n_boxes, done.n_masks) == (1, 1)
     drafts = [i.draft for _, i in studio.store.list_project_instances(studio.project.id)]
     assert [(draft.state, draft.rle) for draft in drafts] == [
@@ -307,14 +307,16 @@ def test_what_was_accepted_comes_back_from_its_own_export(
     studio: Studio, library: Library, tmp_path: Path
 ) -> None:
     studio.add(0, State.ACCEPTED)
-    report = library.export(studio.project.id, include_proposals=False, include_images=False)
+    report = library.export(
+        studio.project.id, "coco", include_proposals=False, include_images=False
+    )
     with zipfile.ZipFile(report.path) as archive:
         name = next(n for n in archive.namelist() if n != "report.json")
         archive.extract(name, tmp_path)
     other = library.add_project("Copy")
     taken = [PHOTOS / image.file_name for image in studio.images]
     list(library.add_files(other.id, taken))
-    done = library.import_file(other.id, tmp_path / name, "Bo")
-    assert (done.n_masks, done.unmatched) == (1, ())
+    done = library.import_files(other.id, "coco", [tmp_path / name], "Bo")
+    assert (done.n_masks, done.unmatched) == (1, [])
     ((_, copy),) = studio.store.list_project_instances(other.id)
     assert copy.draft.rle == blob(studio.images[0])

@@ -261,19 +261,45 @@ def test_a_long_report_is_cut_and_says_so() -> None:
 
 
 def test_an_import_names_the_images_nobody_has() -> None:
-    done = ImportReport(2, 5, 3, 1, 0, ("lost.png",))
+    done = ImportReport(n_images=2, n_masks=5, n_boxes=3, n_known=1, unmatched=["lost.png"])
     title, lines = describe_import(done)
-    assert title == "8 instances imported on 2 images"
-    assert [line.split()[0] for line in lines] == ["5", "3", "1", "no"]
+    assert title == "8 instances on 2 images imported"
+    assert [line.split()[-1] for line in lines] == ["5", "3", "1", "lost.png"]
     assert "lost.png" in lines[-1]
+    assert describe_import(done, dry_run=True)[0].endswith("would be imported; nothing is yet")
+
+
+def test_an_import_that_cannot_be_done_says_why_and_counts_nothing() -> None:
+    found = ImportReport(n_images=2, n_masks=5, problems=["a.json: is not JSON"])
+    assert describe_import(found) == ("Nothing can be imported", ["a.json: is not JSON"])
 
 
 def test_an_export_states_its_proof_and_what_it_left_out() -> None:
-    done = ExportReport(Path("x.zip"), 2, 1, 5, 1.0, ("instance 9 has no mask",), {"a": "a-2"})
+    done = ExportReport(
+        path=Path("x.zip"),
+        format="voc",
+        title="Pascal VOC",
+        n_images=2,
+        n_categories=1,
+        n_annotations=5,
+        n_compared=5,
+        n_exact=4,
+        min_iou=0.75,
+        mean_iou=0.95,
+        loses="overlaps",
+        changed=["instance 3 of a: IoU 0.7500"],
+        left_out=["instance 9 has no mask"],
+        renamed={"a": "a-2"},
+    )
     title, lines = describe_export(done)
     assert title == "5 masks on 2 images exported"
-    assert "smallest IoU 1.000" in lines[0]
-    assert lines[1:] == ["instance 9 has no mask", "a is named a-2 in the export"]
+    assert "4 of 5 pixel for pixel, smallest IoU 0.750, mean 0.950" in lines[0]
+    assert lines[1:] == [
+        "Pascal VOC loses: overlaps",
+        "instance 9 has no mask",
+        "instance 3 of a: IoU 0.7500",
+        "a is named a-2 in the export",
+    ]
 
 
 def act(error: Exception) -> None:

@@ -1,0 +1,100 @@
+"""Each format times each hard case: out of a project, into another one, and back into its own."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from app.exchange import FORMATS
+from mal_core.masks import RLE, decode, encode, iou
+from tests.studio.trade import CASES, HEIGHT, WIDTH, Case, Trade
+
+OVERLAY = ("coco-panoptic", "voc", "png", "png-semantic")
+
+
+@pytest.fixture(scope="module")
+def trade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trade]:
+    opened = Trade(tmp_path_factory.mktemp("trade"))
+    yield opened
+    opened.store.close()
+
+
+def painted(case: Case, name: str) -> list[tuple[str, RLE]]:
+    """What a picture in which each pixel has one owner shows, by brute force."""
+    order = sorted(range(len(case.masks)), key=lambda k: -int(case.masks[k][1].sum()))
+    owner = np.full((HEIGHT, WIDTH), -1)
+    for place in order:
+        owner[case.masks[place][1]] = place
+    shown = [owner == place for place in range(len(case.masks))]
+    if name == "png-semantic":
+        titles = list(dict.fromkeys(title for title, _ in case.masks))
+        regions = {
+            title: sum(p for (t, _), p in zip(case.masks, shown, strict=True) if t == title) > 0
+            for title in titles
+        }
+        return [(title, encode(p, height=HEIGHT, width=WIDTH)) for title, p in regions.items()]
+    return [
+        (title, encode(pixels, height=HEIGHT, width=WIDTH))
+        for (title, _), pixels in zip(case.masks, shown, strict=True)
+    ]
+
+
+def wanted(case: Case, name: str) -> list[tuple[str, RLE]]:
+    if name in OVERLAY:
+        return painted(case, name)
+    return [(title, encode(pixels, height=HEIGHT, width=WIDTH)) for title, pixels in case.masks]
+
+
+@pytest.mark.parametrize("title", CASES)
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_a_format_can_hold_comes_back_pixel_for_pixel(
+    trade: Trade, name: str, title: str
+) -> None:
+    case = CASES[title]
+    project, twin = trade.project(title), trade.project(f"{title} again")
+    image = trade.image(project, case.file_name)
+    trade.image(twin, case.file_name)
+    trade.fill(project, image, case)
+    report = trade.export(project, name)
+
+    first = trade.bring(twin, name, report.path)
+    found = trade.drafts(twin)
+    expected = wanted(case, name)
+    if name == "yolo":
+        assert first.n_boxes == len(found) == len(expected)
+        boxes = [(category, tuple(map(float, rle.box or ()))) for category, rle in expected]
+        assert [(category, draft.box) for _, category, draft in found] == boxes
+    else:
+        masks = [(category, draft.rle) for _, category, draft in found if draft.rle is not None]
+        assert sorted(masks, key=str) == sorted(
+            [item for item in expected if item not in beyond(name, expected)], key=str
+        )
+
+    before = trade.drafts(project)
+    again = trade.bring(project, name, report.path)
+    assert (again.n_masks, again.n_boxes, again.n_filled) == (0, 0, 0)
+    assert trade.drafts(project) == before
+    report.path.unlink()
+
+
+def beyond(name: str, expected: list[tuple[str, RLE]]) -> list[tuple[str, RLE]]:
+    """What VOC's palette has no value for."""
+    return expected[254:] if name == "voc" else []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_report_states_the_smallest_iou_of_the_round_trip(trade: Trade, name: str) -> None:
+    case = CASES["overlaps"]
+    project = trade.project()
+    trade.fill(project, trade.image(project, case.file_name), case)
+    report = trade.export(project, name)
+    truth = wanted(case, "coco")
+    if name == "png-semantic":
+        whole = decode(truth[0][1]) | decode(truth[1][1])
+        truth = [("leaf", encode(whole, height=HEIGHT, width=WIDTH)), truth[2]]
+    pairs = zip(truth, wanted(case, name), strict=True)
+    values = [iou(before, after) for (_, before), (_, after) in pairs]
+    assert report.min_iou == pytest.approx(min(values))
+    assert report.mean_iou == pytest.approx(sum(values) / len(values))
+    assert len(report.changed) == sum(value < 1 for value in values)
+    assert (min(values) < 1) == (name in OVERLAY)
