@@ -27,7 +27,15 @@ from mal_core.polygons import join_rings, mask_to_rings
 
 _LISTS = frozenset({"classes.txt", "obj.names", "labels.txt"})
 _NO_LABELS = _LISTS | {"train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt"}
-_YAML_MAX = 2**20  # bytes
+_YAML_MAX = 2**18  # bytes
+_DEPTH_MAX = 10
+_OPENING = (
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 _CLASSES = 100_000
 _BOX, _POLYGON = 5, 7  # numbers of a line; a polygon may have two more a point
 
@@ -84,9 +92,7 @@ def _parse_names(data: bytes) -> dict[int, str]:
         raise InputError(f"a .yaml must be smaller than {_YAML_MAX:,} bytes")
     text = _text(data)
     try:
-        # Aliases let a short text stand for a huge document.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise InputError("the .yaml must not use aliases")
+        _check_tokens(yaml.scan(text))
         document = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputError(f"the .yaml cannot be read ({error!s:.80})") from error
@@ -97,6 +103,15 @@ def _parse_names(data: bytes) -> dict[int, str]:
         as_whole(key, "a class", 0, _CLASSES): as_text(_spoken(name), "a class's name")
         for key, name in as_object(names, "names").items()
     }
+
+
+def _check_tokens(tokens: Iterable[object]) -> None:
+    """Refuse what lets a short text take long: aliases, and lists within lists within lists."""
+    depth = 0
+    for token in tokens:
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if isinstance(token, yaml.AliasToken) or depth > _DEPTH_MAX:
+            raise InputError("the .yaml must not use aliases or deep lists")
 
 
 def _read_one(reading: Reading, name: str, size: Size, names: Mapping[int, str] | None) -> Sheet:
