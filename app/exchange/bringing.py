@@ -162,6 +162,7 @@ class _Run:
         self._categories = {
             category.name.casefold(): category.id for category in store.list_categories(project_id)
         }
+        self._added: dict[str, int] = {}
         self.taken: list[TakenImage] = []
 
     def look(self) -> ImportReport:
@@ -196,7 +197,10 @@ class _Run:
         return self._categories.setdefault(check_name(name).casefold(), -len(self._categories) - 1)
 
     def _add_category(self, name: str) -> int:
-        return self._store.add_category(self._project_id, name).id
+        """The id of a category, added if it is new; asked of the store once."""
+        if name not in self._added:
+            self._added[name] = self._store.add_category(self._project_id, name).id
+        return self._added[name]
 
     def _each(
         self, reading: Reading, report: ImportReport, category: Callable[[str], int]

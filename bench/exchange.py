@@ -1,0 +1,133 @@
+"""How fast 100,000 instances come in and go out, and where the time goes.
+
+    python bench/exchange.py [--instances 100000] [--per-image 100] [--formats coco yolo-seg ...]
+
+Writes synthetic masks (blobs with a hole on 640 x 480 images) into a studio of its own in a
+temporary folder; no model and no pixels of images are involved. Peak memory is that of the process.
+"""
+
+import argparse
+import cProfile
+import pstats
+import resource
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pil
+
+from app.exchange import Exporter, Importer, get_format
+from app.images import path_of
+from app.records import Draft, ModelState, NewInstance, NewModel, State, TakenImage
+from app.settings import Settings
+from app.store import Store
+from mal_core.masks import RLE, encode
+
+WIDTH, HEIGHT = 640, 480
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+
+
+def main() -> None:
+    """Fill a project, then export it and import that into a copy, once a format."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--instances", type=int, default=100_000)
+    parser.add_argument("--per-image", type=int, default=100)
+    parser.add_argument("--formats", nargs="+", default=["coco"])
+    parser.add_argument("--profile", action="store_true", help="print where the time goes")
+    options = parser.parse_args()
+    print("| format | instances | export s | zip MB | dry run s | import s | peak MB |")
+    print("|---|---|---|---|---|---|---|")
+    for name in options.formats:
+        with tempfile.TemporaryDirectory() as folder:
+            settings = Settings(data_dir=Path(folder))
+            store = Store(settings.database)
+            profile = cProfile.Profile()
+            print(measure(settings, store, name, options, profile), flush=True)
+            store.close()
+            if options.profile:
+                pstats.Stats(profile).sort_stats("cumulative").print_stats(40)
+
+
+def measure(
+    settings: Settings,
+    store: Store,
+    name: str,
+    options: argparse.Namespace,
+    profile: cProfile.Profile,
+) -> str:
+    """One format's line of the table."""
+    model = store.add_model(NewModel("bundled", "b" * 64, {}), ModelState.BUNDLED, NOW)
+    full, copy = (store.add_project(title, model.id, NOW).id for title in ("Full", "Copy"))
+    n_images = -(-options.instances // options.per_image)
+    fill(settings, store, full, n_images, options.per_image)
+    fill(settings, store, copy, n_images, 0)
+    format_ = get_format(name)
+    if options.profile:
+        profile.enable()
+    start = time.perf_counter()
+    report = Exporter(settings, store).run(full, format_, now=NOW)
+    marks = [time.perf_counter() - start]
+    for dry_run in (True, False):
+        start = time.perf_counter()
+        done = Importer(settings, store).run(
+            copy, format_, [report.path], person="bench", now=NOW, dry_run=dry_run
+        )
+        marks.append(time.perf_counter() - start)
+    profile.disable()
+    count = done.n_masks + done.n_boxes
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    size = report.path.stat().st_size / 2**20
+    return (
+        f"| {name} | {count} | {marks[0]:.1f} | {size:.1f} | {marks[1]:.1f} | {marks[2]:.1f}"
+        f" | {peak:.0f} |"
+    )
+
+
+def fill(settings: Settings, store: Store, project: int, n_images: int, per_image: int) -> None:
+    """Add images that share one raster, each with its masks."""
+    categories = [store.add_category(project, f"kind {n}").id for n in range(10)]
+    masks = list(blobs(200))
+    with store.transaction():
+        for place in range(n_images):
+            sha256 = f"{place:064x}"
+            taken = TakenImage(sha256, sha256, "png", WIDTH, HEIGHT, f"{place:06d}.png", "")
+            image, _ = store.add_image(project, taken, NOW)
+            raster = path_of(settings, image)
+            raster.parent.mkdir(parents=True, exist_ok=True)
+            if not raster.exists():
+                Pil.new("1", (WIDTH, HEIGHT)).save(raster)
+            chosen = [(place * 7 + n) % len(masks) for n in range(per_image)]
+            store.add_instances(
+                new(image.id, [masks[n] for n in chosen], categories), "me", "", NOW
+            )
+
+
+def new(image_id: int, masks: Sequence[RLE], categories: Sequence[int]) -> list[NewInstance]:
+    """Masks as accepted instances."""
+    made = []
+    for place, rle in enumerate(masks):
+        assert rle.box is not None
+        x0, y0, x1, y1 = map(float, rle.box)
+        category = categories[place % len(categories)]
+        made.append(NewInstance(image_id, Draft(State.ACCEPTED, category, (x0, y0, x1, y1), rle)))
+    return made
+
+
+def blobs(count: int) -> Iterator[RLE]:
+    """Ellipses of 10 to 60 pixels with a hole, somewhere in the image."""
+    chance = np.random.default_rng(0)
+    for _ in range(count):
+        height, width = chance.integers(10, 60, 2)
+        rows, columns = np.mgrid[:height, :width]
+        far = ((columns + 0.5) / width - 0.5) ** 2 + ((rows + 0.5) / height - 0.5) ** 2
+        x0, y0 = (int(chance.integers(0, side - 60)) for side in (WIDTH, HEIGHT))
+        yield encode((far < 0.25) & (far > 0.02), x0=x0, y0=y0, height=HEIGHT, width=WIDTH)
+
+
+if __name__ == "__main__":
+    main()
