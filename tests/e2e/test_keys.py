@@ -1,14 +1,18 @@
 """A day at the canvas without a mouse: every act by keys, and the keys a person made their own."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.canvas_page import CanvasPage
 from tests.e2e.conftest import Studio, shot
 from tests.e2e.test_drawing import stored
+from tests.e2e.test_hands import violations
 
 pytestmark = pytest.mark.slow
 CHELSEA = 2
+SENT = """() => Object.entries(localStorage)
+  .filter(([name]) => name.startsWith("mal-preferences"))
+  .every(([, text]) => JSON.parse(text).unsent.length === 0)"""
 
 
 class Hands:
@@ -149,3 +153,76 @@ def test_four_points_are_proposed_rejected_deleted_and_the_rest_exported(
     hands.tab_to("Export")
     hands.press("Enter")
     expect(page.get_by_text("2 masks on 6 images exported")).to_be_visible()
+
+
+def give(page: Page, row: str, key: str) -> None:
+    """Open the dialog by its key and press another key for an action."""
+    page.keyboard.press("?")
+    page.get_by_role("dialog").get_by_role("button", name=row, exact=True).click()
+    page.keyboard.press(key)
+
+
+def tool_of(canvas: CanvasPage, key: str) -> str:
+    """The tool that a key takes, from another one."""
+    canvas.key("b")
+    canvas.key(key)
+    tool: str = canvas.state["tool"]
+    return tool
+
+
+def test_a_key_changes_hands_after_a_word_for_good_and_everywhere(
+    page: Page, chromium: Browser, studio: Studio
+) -> None:
+    canvas = CanvasPage(page, studio.url)
+    canvas.open()
+    give(page, "P Brush", "x")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("X is the key of “Four extreme points”")).to_be_visible()
+    shot(page, "31-keys")
+    assert violations(page, "dialog[open]") == []
+    dialog.get_by_role("button", name="Take the key").click()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    assert (tool_of(canvas, "x"), tool_of(canvas, "p")) == ("brush", "box")
+    expect(page.get_by_title("Brush (X)")).to_be_visible()
+    expect(page.get_by_title("4 points", exact=True)).to_be_visible()
+
+    page.wait_for_function(SENT)
+    canvas.open()
+    page.wait_for_function(SENT)
+    assert tool_of(canvas, "x") == "brush"
+    context = chromium.new_context()
+    elsewhere = CanvasPage(context.new_page(), studio.url)
+    elsewhere.open()
+    expect(elsewhere.page.get_by_title("Brush (X)")).to_be_visible()
+    assert tool_of(elsewhere, "x") == "brush"
+    context.close()
+
+    page.keyboard.press("?")
+    dialog.get_by_role("button", name="Reset all keys").click()
+    page.keyboard.press("Escape")
+    assert (tool_of(canvas, "x"), tool_of(canvas, "p")) == ("extreme", "brush")
+
+
+def test_keys_and_the_left_hand_are_kept_while_the_studio_cannot_be_told(
+    page: Page, chromium: Browser, studio: Studio
+) -> None:
+    canvas = CanvasPage(page, studio.url)
+    canvas.open()
+    page.route("**/mal/preferences", lambda route: route.abort())
+    give(page, "E Eraser", "F2")
+    page.get_by_role("checkbox", name="Left-handed").check()
+    page.keyboard.press("Escape")
+    canvas.open()
+    expect(page.locator(".mal-studio[data-left]")).to_be_visible()
+    assert tool_of(canvas, "F2") == "eraser"
+    shot(page, "32-left")
+    page.unroute("**/mal/preferences")
+    page.evaluate("window.dispatchEvent(new Event('online'))")
+    page.wait_for_function(SENT)
+    context = chromium.new_context()
+    elsewhere = CanvasPage(context.new_page(), studio.url)
+    elsewhere.open()
+    expect(elsewhere.page.get_by_title("Eraser (F2)")).to_be_visible()
+    expect(elsewhere.page.locator(".mal-studio[data-left]")).to_be_visible()
+    context.close()

@@ -4,7 +4,8 @@ import { arrowBox, startBox } from "./boxkeys";
 import type { Editor } from "./editor";
 import type { Creations } from "./creations";
 import type { Input } from "./input";
-import { type Action, actionOf, comboOf } from "./keys";
+import type { Habit, Habits } from "./habits";
+import { type Action, comboOf } from "./keys";
 import type { Look } from "./look";
 import { lookCommands } from "./lookcommands";
 import { maskCommands } from "./maskcommands";
@@ -30,6 +31,8 @@ export interface CommandPorts {
   readonly toggleFilter: () => void;
   readonly setCategory: (id: number) => void;
   readonly findCategory: () => void;
+  readonly habits: () => Habits;
+  readonly setHabits: (part: Partial<Habits>) => void;
   readonly setLook: (part: Partial<Look>) => void;
   readonly toggleMenu: (name: "mask" | "view") => void;
   readonly say: (text: string) => void;
@@ -138,6 +141,8 @@ export class Commands {
       conflict: () => {
         ports.compare();
       },
+      "hand.left": this.habit("leftHanded", "Left-handed layout"),
+      "hand.pressure": this.habit("pressure", "Pen pressure"),
       help: () => {
         ports.help();
       },
@@ -172,7 +177,8 @@ export class Commands {
     if (input.keyCursor.keyUp(event.code)) return;
     if (event.key !== " " || !input.isSpaceDown) return;
     input.isSpaceDown = false;
-    if (!input.spacePanned) this.run("queue.next");
+    const action = this.ports.habits().keys.actionOf("Space");
+    if (action && !input.spacePanned) this.run(action);
     event.preventDefault();
   }
 
@@ -184,7 +190,7 @@ export class Commands {
       return true;
     }
     if (input.isBusy && combo !== "Escape") return false;
-    const action = actionOf(combo);
+    const action = this.ports.habits().keys.actionOf(combo);
     if (action === "cursor.press") {
       if (!event.repeat) input.keyCursor.press(event.code);
       return true;
@@ -223,6 +229,14 @@ export class Commands {
     const { editor, say } = this.ports;
     editor.setRadius(radius);
     say(`Brush ${2 * editor.radius} pixels wide.`);
+  }
+
+  private habit(name: Habit, text: string): () => void {
+    return () => {
+      const { habits, setHabits, say } = this.ports;
+      setHabits({ [name]: !habits()[name] });
+      say(`${text} ${habits()[name] ? "on" : "off"}.`);
+    };
   }
 
   private zoom(factor: number): void {
@@ -299,7 +313,9 @@ export class Commands {
     const { editor, input, scene, say } = this.ports;
     const side = Math.min(scene.size.width, scene.size.height);
     if (startBox(editor, input.travel.centre, side, scene.port.scale)) {
-      say("New box. Arrows move it, Shift and arrows resize it, Enter gets the mask, Esc leaves.");
+      say(
+        "New box. Arrows move it, Shift and arrows resize it, {confirm} gets the mask, Esc leaves.",
+      );
     }
   }
 }

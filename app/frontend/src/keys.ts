@@ -41,6 +41,8 @@ export type Action =
   | "image.next"
   | "image.previous"
   | "conflict"
+  | "hand.left"
+  | "hand.pressure"
   | "help";
 
 /** What is switched on and off in the look of image and masks. */
@@ -99,10 +101,10 @@ export const KEY_ROWS: readonly KeyRow[] = [
   row("Tools", "brush.smaller", "Smaller brush", "["),
   row("Tools", "brush.larger", "Larger brush", "]"),
   row("Tools", "look.assist", "Assist: the model carries strokes on", "A"),
-  row("Masks", "confirm", "Accept, or propose a mask", "Enter"),
-  row("Masks", "cancel", "Cancel, or else reject", "Escape"),
+  row("Masks", "confirm", "Accept; get the mask, close, cut", "Enter"),
+  row("Masks", "cancel", "Leave it, or else reject", "Escape"),
   row("Masks", "repropose", "Propose the mask anew", "R"),
-  row("Masks", "delete", "Delete", "Delete", "Backspace"),
+  row("Masks", "delete", "Delete, or the last point", "Delete", "Backspace"),
   row("Masks", "undo", "Undo", "Ctrl+Z"),
   row("Masks", "redo", "Redo", "Ctrl+Shift+Z", "Ctrl+Y"),
   row("Queue", "queue.next", "Next of the queue", "Space"),
@@ -147,15 +149,16 @@ export const KEY_ROWS: readonly KeyRow[] = [
   row("View", "view.out", "Zoom out", "-"),
   row("View", "image.next", "Next image", "PageDown", "."),
   row("View", "image.previous", "Previous image", "PageUp", ","),
-  row("View", "help", "Show the keys", "?"),
+  row("View", "help", "Keys and hands", "?"),
+  row("Tools", "hand.pressure", "Pen pressure on or off", "Shift+P"),
+  row("View", "hand.left", "Left-handed layout", "Shift+L"),
 ];
 
 export const GESTURES: readonly Gesture[] = [
   { group: "Tools", keys: "1 – 9", text: "Category" },
   { group: "Tools", keys: "Alt or right button", text: "Brush erases, eraser paints" },
   { group: "Tools", keys: "Ctrl or Alt + wheel", text: "Size of the brush" },
-  { group: "Tools", keys: "Double click, Enter", text: "Close the polygon, make the cut" },
-  { group: "Tools", keys: "Backspace", text: "Take the last point back" },
+  { group: "Tools", keys: "Double click", text: "Close the polygon, make the cut" },
   { group: "Masks", keys: "Shift + click", text: "Choose several masks" },
   { group: "Boxes by keyboard", keys: "Arrows", text: "Move the new or selected box" },
   {
@@ -164,7 +167,6 @@ export const GESTURES: readonly Gesture[] = [
     text: "New box: resize; selected: by 10 px",
   },
   { group: "Boxes by keyboard", keys: "Alt + arrows", text: "New box: by 1 px; selected: resize" },
-  { group: "Boxes by keyboard", keys: "Enter / Esc", text: "Get the mask / leave the box" },
   { group: "Drawing by keyboard", keys: "Arrows", text: "Move by the brush's radius" },
   { group: "Drawing by keyboard", keys: "Alt + arrows", text: "Move by 1 pixel" },
   { group: "Drawing by keyboard", keys: "Shift + arrows", text: "Move four steps" },
@@ -193,15 +195,7 @@ export function comboOf(event: {
   return parts.join("+");
 }
 
-const BY_COMBO: ReadonlyMap<string, Action> = new Map(
-  KEY_ROWS.flatMap(({ keys, action }) => keys.map((key) => [key, action] as const)),
-);
-
-export function actionOf(combo: string): Action | null {
-  return BY_COMBO.get(combo) ?? null;
-}
-
-/** The first key of an action, for titles. */
-export function keyOf(action: Action): string {
-  return KEY_ROWS.find((one) => one.action === action)?.keys[0] ?? "";
+/** What an action does, in a few words. */
+export function textOfAction(action: Action): string {
+  return KEY_ROWS.find((row) => row.action === action)?.text ?? action;
 }

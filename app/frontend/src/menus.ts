@@ -2,7 +2,8 @@
 
 import { el, setText } from "./dom";
 import type { IconName } from "./icons";
-import { type Action, KEY_ROWS, keyOf } from "./keys";
+import { type Action, textOfAction } from "./keys";
+import { signed } from "./keysigns";
 import { type Look, PLAIN_LOOK, RANGES, type Slide, type Switch } from "./look";
 import { Popover } from "./popover";
 import type { Orders, View } from "./view";
@@ -76,16 +77,15 @@ export class MaskMenu extends Menu {
   }
 
   private line(action: Action): HTMLButtonElement {
-    const text = KEY_ROWS.find((row) => row.action === action)?.text ?? action;
-    const key = keyOf(action);
+    const text = textOfAction(action);
     const button = el(
       "button",
       {
-        ...{ type: "button", class: "mal-pop-line", title: `${text} (${key})` },
-        ...{ "data-action": action, "aria-keyshortcuts": key.replace("Ctrl", "Control") },
+        ...{ type: "button", class: "mal-pop-line", "data-action": action },
+        ...signed(action, text),
       },
       el("span", {}, text),
-      el("kbd", { "aria-hidden": "true" }, key),
+      el("kbd", { "aria-hidden": "true" }),
     );
     button.addEventListener("click", () => {
       this.orders.act(action);
@@ -147,14 +147,14 @@ export class ViewMenu extends Menu {
   }
 
   private box(name: Switch, text: string): HTMLElement {
-    const key = keyOf(`look.${name}`);
-    const input = el("input", { type: "checkbox", class: "mal-check", "aria-keyshortcuts": key });
+    const input = el("input", { type: "checkbox", class: "mal-check" });
     input.addEventListener("change", () => {
       this.orders.setLook({ [name]: input.checked });
     });
     this.switches.set(name, input);
-    const mark = el("kbd", { "aria-hidden": "true" }, key);
-    return el("label", { class: "mal-pop-line", title: `${text} (${key})` }, input, text, mark);
+    const mark = el("kbd", { "aria-hidden": "true" });
+    const signs = signed(`look.${name}`, text);
+    return el("label", { class: "mal-pop-line", ...signs }, input, text, mark);
   }
 
   private slider(name: Slide, text: string): HTMLElement {

@@ -4,9 +4,11 @@ import type { Appearance } from "./appearance";
 import type { Commands } from "./commands";
 import type { Conflict } from "./conflicts";
 import type { Gallery } from "./gallery";
+import type { Habits } from "./habits";
 import type { Action } from "./keys";
 import type { Lifeline } from "./lifeline";
 import type { Look } from "./look";
+import type { Person } from "./person";
 import type { Placing } from "./placings";
 import type { Filter } from "./queue";
 import type { Shell } from "./shell";
@@ -22,6 +24,7 @@ export interface Crew extends View {
   readonly commands: Commands;
   readonly gallery: Gallery;
   readonly lifeline: Lifeline;
+  readonly person: Person;
   readonly shell: Shell;
   readonly sync: Sync;
   readonly transport: Transport;
@@ -44,6 +47,10 @@ export class CrewOrders implements Orders {
   setLook(part: Partial<Look>): void {
     this.crew.appearance.set(part);
     this.crew.update();
+  }
+
+  setHabits(part: Partial<Habits>): void {
+    this.crew.person.setHabits(part);
   }
 
   setCategory(id: number): void {

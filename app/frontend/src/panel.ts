@@ -4,6 +4,7 @@ import { css } from "./color";
 import { el, setAttribute, setText } from "./dom";
 import { icon } from "./icons";
 import type { Instance } from "./instance";
+import type { Action } from "./keys";
 import type { Renderer } from "./renderer";
 import { QueuePanel } from "./queuepanel";
 import { actionButton } from "./toolbar";
@@ -274,13 +275,13 @@ class Review {
       action: "accept" | "reject" | "delete",
       name: "check" | "cross" | "trash",
       label: string,
-      key: string,
+      key: Action,
     ): HTMLButtonElement =>
       actionButton(orders, action, name, label, { look: `mal-${action}`, text: true, key });
     this.buttons = [
-      make("accept", "check", "Accept", "Enter"),
-      make("reject", "cross", "Reject", "Escape"),
-      make("delete", "trash", "Delete", "Delete"),
+      make("accept", "check", "Accept", "confirm"),
+      make("reject", "cross", "Reject", "cancel"),
+      make("delete", "trash", "Delete", "delete"),
     ];
     this.element.append(this.text, el("div", { class: "mal-answers" }, ...this.buttons));
   }
@@ -301,5 +302,5 @@ class Review {
 
 function label(button: HTMLButtonElement, text: string): void {
   setText(button.lastElementChild as Element, text);
-  setAttribute(button, "title", `${text} (Enter)`);
+  setAttribute(button, "data-name", text); // its title follows: see keysigns.ts
 }

@@ -2,7 +2,8 @@
 
 import { el, setAttribute } from "./dom";
 import { icon, type IconName } from "./icons";
-import { type Action, keyOf } from "./keys";
+import type { Action } from "./keys";
+import { signed } from "./keysigns";
 
 export class Popover {
   readonly element = el("div", { class: "mal-pop" });
@@ -11,15 +12,13 @@ export class Popover {
   private readonly listening = new AbortController();
 
   constructor(action: Action, name: IconName, label: string) {
-    const key = keyOf(action);
     this.panel = el("div", { class: "mal-pop-panel", role: "group", "aria-label": label });
     this.panel.hidden = true;
     this.button = el("button", {
       type: "button",
       class: "mal-button",
-      title: `${label} (${key})`,
+      ...signed(action, label),
       "aria-expanded": "false",
-      "aria-keyshortcuts": key,
     });
     this.button.append(icon(name), el("span", {}, label));
     this.element.append(this.button, this.panel);

@@ -2,7 +2,7 @@
 
 import { el, setAttribute, setText } from "./dom";
 import { icon } from "./icons";
-import { keyOf } from "./keys";
+import { signed } from "./keysigns";
 import { EVERYTHING, type Filter, isSame, TO_REVIEW } from "./queue";
 import { actionButton } from "./toolbar";
 import { type Orders, STATE_NAMES, STATES, type View } from "./view";
@@ -28,7 +28,7 @@ export class QueuePanel {
   constructor(private readonly orders: Orders) {
     this.opener = el("button", {
       ...{ type: "button", class: "mal-button mal-plain", "aria-expanded": "false" },
-      ...{ title: `Filter (${keyOf("queue.filter")})`, "aria-label": "Filter" },
+      ...{ ...signed("queue.filter", "Filter"), "aria-label": "Filter" },
     });
     this.opener.append(icon("filter"));
     this.steps = [

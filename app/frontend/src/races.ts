@@ -1,7 +1,7 @@
 /** Leads a person through the races they lost: tells of one, goes to its image, and shows it. */
 
 import type { Conflict, Conflicts } from "./conflicts";
-import { keyOf } from "./keys";
+import { withKeys } from "./keysigns";
 import type { Shell } from "./shell";
 import { categoryOf, type Orders, type View } from "./view";
 
@@ -21,7 +21,7 @@ export class Races {
     const act = (): void => {
       this.compare(mine.image_id);
     };
-    const remedy = { label: `Compare (${keyOf("conflict")})`, act };
+    const remedy = { label: withKeys("Compare ({conflict})", this.view.habits.keys), act };
     this.told = text;
     this.shell.messages.add(text, "notice", remedy);
   }

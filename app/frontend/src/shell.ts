@@ -1,10 +1,11 @@
 /** The frame of the studio: its places on the page, the canvas, and the space it may take. */
 
 import { Banner, type Waiting } from "./banner";
-import { el, setText } from "./dom";
+import { el, setAttribute, setText } from "./dom";
 import type { Editor } from "./editor";
 import { CategoryFinder } from "./finder";
 import { HelpDialog } from "./help";
+import { showKeys, withKeys } from "./keysigns";
 import { Panel } from "./panel";
 import { Renderer } from "./renderer";
 import type { SaveQueue } from "./saves";
@@ -18,20 +19,22 @@ import type { Walk } from "./walk";
 
 const FIELDS = "input, select, label, dialog, .mal-category, .mal-pop"; // a click there keeps the focus
 
+const DESCRIPTION =
+  "Drag a box around an object to get its mask. {box.start} starts a box by keyboard. " +
+  "{select.next} selects the next mask, {confirm} accepts it, {cancel} rejects it. " +
+  "{help} lists the keys.";
+
 export class Shell {
   readonly canvas = el("canvas", {
     class: "mal-canvas",
     tabindex: 0,
     role: "application",
     "aria-label": "Image with masks",
-    "aria-description":
-      "Drag a box around an object to get its mask. Shift and Enter starts a box by keyboard. " +
-      "N selects the next mask, Enter accepts it, Escape rejects it. Question mark lists the keys.",
   });
   readonly renderer: Renderer;
   readonly status: StatusLine;
   readonly messages = new Messages();
-  readonly help = new HelpDialog();
+  readonly help: HelpDialog;
   readonly finder: CategoryFinder;
   readonly versus: VersusDialog;
   private readonly banner: Banner;
@@ -50,6 +53,7 @@ export class Shell {
     onResize: () => void,
   ) {
     this.renderer = new Renderer(this.canvas, editor);
+    this.help = new HelpDialog(orders);
     this.status = new StatusLine(orders);
     this.finder = new CategoryFinder(orders.setCategory.bind(orders));
     this.banner = new Banner(orders);
@@ -97,8 +101,13 @@ export class Shell {
     this.top.update(view);
     this.panel.update(view, walk);
     this.strip.update(view);
-    this.status.update(saves);
+    const { keys, leftHanded } = view.habits;
+    this.status.update(saves, keys);
     this.banner.update(view, waiting, isCutOff);
+    this.help.update(view);
+    showKeys(this.root, keys);
+    setAttribute(this.canvas, "aria-description", withKeys(DESCRIPTION, keys));
+    this.root.toggleAttribute("data-left", leftHanded);
   }
 
   stop(): void {

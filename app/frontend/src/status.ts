@@ -2,6 +2,8 @@
 
 import { el, setAttribute, setText } from "./dom";
 import { icon } from "./icons";
+import { KeyMap } from "./keymap";
+import { withKeys } from "./keysigns";
 import type { SaveQueue } from "./saves";
 import type { Orders } from "./view";
 
@@ -10,6 +12,8 @@ export class StatusLine {
   private readonly spoken = el("span", { class: "mal-say", role: "status", "aria-live": "polite" });
   private readonly saved = el("button", { type: "button", class: "mal-saved" });
 
+  private keys = new KeyMap();
+
   constructor(orders: Orders) {
     this.element.append(this.spoken, this.saved);
     this.saved.addEventListener("click", () => {
@@ -17,11 +21,15 @@ export class StatusLine {
     });
   }
 
+  /** Say what happened; keys stand in it as "{undo}". Said again, it is read out again. */
   say(text: string): void {
-    setText(this.spoken, text);
+    const said = withKeys(text, this.keys);
+    const isSame = this.spoken.textContent === said;
+    setText(this.spoken, isSame ? `${said}\u00a0` : said);
   }
 
-  update(saves: SaveQueue): void {
+  update(saves: SaveQueue, keys: KeyMap): void {
+    this.keys = keys;
     setText(this.saved, savedText(saves));
     const state = saves.refused > 0 || saves.retrying > 0 ? "late" : "";
     setAttribute(this.saved, "data-state", saves.pending > 0 ? state || "busy" : "done");

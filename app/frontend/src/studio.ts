@@ -6,12 +6,14 @@ import { Commands, type CommandPorts } from "./commands";
 import { Creations } from "./creations";
 import { Editor } from "./editor";
 import { Gallery } from "./gallery";
+import type { Habits } from "./habits";
 import type { Past } from "./history";
 import type { Loaded } from "./images";
 import { Input, type InputPorts } from "./input";
 import { Lifeline } from "./lifeline";
 import { spoken } from "./panel";
 import { type Crew, CrewOrders } from "./orders";
+import { Person } from "./person";
 import type { Placeholder, Timing } from "./proposals";
 import { Races } from "./races";
 import type { Renderer } from "./renderer";
@@ -55,6 +57,7 @@ export class Studio implements Crew {
   private readonly races: Races;
   readonly gallery: Gallery;
   readonly appearance: Appearance;
+  readonly person: Person;
   readonly walk: Walk;
   private readonly creations: Creations;
   private readonly input: Input;
@@ -80,6 +83,8 @@ export class Studio implements Crew {
     this.appearance = new Appearance(this.scene, this.editor, this.transport, { refresh, tell });
     const { wait } = this.lifeline.patience;
     const made = { saves: this.sync.saves, gallery: this.gallery };
+    const onChange = this.update.bind(this);
+    this.person = new Person(this.transport, { wait, tell, onChange });
     this.creations = new Creations(this.editor, this.transport, { ...made, wait, say, tell });
     this.races = new Races(this, this.orders, this.shell, this.sync.conflicts);
     this.walk = this.makeWalk();
@@ -92,6 +97,10 @@ export class Studio implements Crew {
 
   get scene(): Renderer["scene"] {
     return this.shell.renderer.scene;
+  }
+
+  get habits(): Habits {
+    return this.person.habits;
   }
 
   get project(): Project | null {
@@ -147,7 +156,10 @@ export class Studio implements Crew {
     return new Gallery(this.transport, {
       onLeave: this.onLeave.bind(this),
       onProject: this.onProject.bind(this),
-      prepare: (project) => this.lifeline.prepare(project, this.sync),
+      prepare: (project) => {
+        void this.person.open(project);
+        return this.lifeline.prepare(project, this.sync);
+      },
       recall: this.lifeline.recall.bind(this.lifeline),
       ahead: () => this.walk.ahead,
       onChosen: this.update.bind(this),
@@ -280,6 +292,8 @@ export class Studio implements Crew {
       walk,
       toggleFilter: shell.toggleFilter.bind(shell),
       findCategory: orders.findCategory.bind(orders),
+      habits: () => this.habits,
+      setHabits: orders.setHabits.bind(orders),
       setLook: orders.setLook.bind(orders),
       toggleMenu: shell.toggleMenu.bind(shell),
       setCategory: orders.setCategory.bind(orders),

@@ -3,6 +3,7 @@
 import base from "./styles/base.css?inline";
 import buttons from "./styles/buttons.css?inline";
 import frame from "./styles/frame.css?inline";
+import keys from "./styles/keys.css?inline";
 import menus from "./styles/menus.css?inline";
 import panel from "./styles/panel.css?inline";
 import queue from "./styles/queue.css?inline";
@@ -10,4 +11,4 @@ import safety from "./styles/safety.css?inline";
 import small from "./styles/small.css?inline";
 import strip from "./styles/strip.css?inline";
 
-export const css = [base, buttons, frame, panel, strip, small, menus, safety, queue].join("");
+export const css = [base, buttons, frame, panel, strip, small, menus, safety, queue, keys].join("");

@@ -3,7 +3,8 @@
 import { el, setAttribute, setText } from "./dom";
 import { LEAST_RADIUS, MOST_RADIUS } from "./editor";
 import { icon, type IconName } from "./icons";
-import { type Action, keyOf } from "./keys";
+import type { Action } from "./keys";
+import { signed } from "./keysigns";
 import { MaskMenu, ViewMenu } from "./menus";
 import type { Tool } from "./types";
 import { type Orders, percent, type View } from "./view";
@@ -27,16 +28,14 @@ export function actionButton(
   action: Action,
   name: IconName,
   label: string,
-  options: { readonly look?: string; readonly text?: boolean; readonly key?: string } = {},
+  options: { readonly look?: string; readonly text?: boolean; readonly key?: Action } = {},
 ): HTMLButtonElement {
-  const key = options.key ?? keyOf(action);
   const button = el("button", {
     type: "button",
     class: `mal-button ${options.look ?? "mal-plain"}`,
-    title: key ? `${label} (${key})` : label,
+    ...signed(options.key ?? action, label),
     "data-action": action,
     "aria-label": options.text ? null : label,
-    "aria-keyshortcuts": key === "" ? null : key.replace("Ctrl", "Control"),
   });
   button.append(icon(name));
   if (options.text) button.append(el("span", {}, label));

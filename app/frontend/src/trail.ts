@@ -20,9 +20,9 @@ const TRAIL_TOOLS: readonly Tool[] = ["extreme", "polygon", "cut", "split"];
 const NEAR = 3; // CSS pixels within which a click is the same point
 const CLOSE = 10; // CSS pixels around the first point that close a polygon
 const HINTS: Partial<Record<Tool, string>> = {
-  polygon: "Click on for more points. Double click or Enter closes, Backspace takes one back.",
-  cut: "Click on for more points. Double click or Enter closes, Backspace takes one back.",
-  split: "Click on, through the mask. Double click or Enter cuts, Backspace takes one back.",
+  polygon: "Click on for more points. Double click or {confirm} closes, {delete} takes one back.",
+  cut: "Click on for more points. Double click or {confirm} closes, {delete} takes one back.",
+  split: "Click on, through the mask. Double click or {confirm} cuts, {delete} takes one back.",
 };
 
 /** Whether a tool takes one point after the other. */

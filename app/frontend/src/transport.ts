@@ -100,6 +100,15 @@ export class Transport {
     return this.json("GET", `queue/${projectId}?${queryOf(wanted)}`);
   }
 
+  /** What the person of this page likes, by name. */
+  preferences(): Promise<Readonly<Record<string, unknown>>> {
+    return this.json("GET", "preferences");
+  }
+
+  setPreferences(body: Readonly<Record<string, unknown>>): Promise<unknown> {
+    return this.json("PUT", "preferences", { body });
+  }
+
   addCategory(projectId: number, name: string): Promise<Category> {
     return this.json("POST", "categories", { body: { project_id: projectId, name } });
   }

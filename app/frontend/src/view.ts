@@ -2,6 +2,7 @@
 
 import type { Conflict } from "./conflicts";
 import type { Editor } from "./editor";
+import type { Habits } from "./habits";
 import type { Action } from "./keys";
 import type { Look } from "./look";
 import type { Placing } from "./placings";
@@ -16,6 +17,7 @@ export interface View {
   readonly scene: Scene;
   readonly project: Project | null;
   readonly info: ImageInfo | null; // of the image that is open or being opened
+  readonly habits: Habits;
   countsOf(info: ImageInfo): Counts;
 }
 
@@ -24,6 +26,7 @@ export interface Orders {
   act(action: Action): void;
   setRadius(radius: number): void;
   setLook(part: Partial<Look>): void;
+  setHabits(part: Partial<Habits>): void;
   setCategory(id: number): void;
   addCategory(name: string): Promise<boolean>;
   /** Select an instance, or add it to the chosen ones and take it out again. */

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import { Commands } from "../src/commands";
 import type { Creations } from "../src/creations";
 import { Editor } from "../src/editor";
+import { PLAIN_HABITS } from "../src/habits";
 import type { Input } from "../src/input";
 import type { Scene } from "../src/scene";
 import { Trail } from "../src/trail";
@@ -33,6 +34,8 @@ beforeEach(() => {
     walk: { go: (...step: unknown[]) => walked.push(step) } as unknown as Walk,
     toggleFilter: vi.fn(),
     findCategory: vi.fn(),
+    habits: () => PLAIN_HABITS,
+    setHabits: vi.fn(),
     setLook: vi.fn(),
     toggleMenu: vi.fn(),
     propose: vi.fn(),

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 
-import { actionOf, comboOf, GESTURES, KEY_ROWS } from "../src/keys";
+import { KeyMap } from "../src/keymap";
+import { comboOf, GESTURES, KEY_ROWS } from "../src/keys";
 
 const PLAIN = { ctrlKey: false, metaKey: false, altKey: false, shiftKey: false };
 
@@ -40,6 +41,6 @@ describe("a pressed key", () => {
     ["b", { ctrlKey: true }, null],
     ["Tab", {}, null],
   ] as const)("%j with %j means %j", (key, modifiers, action) => {
-    expect(actionOf(comboOf({ ...PLAIN, ...modifiers, key }))).toBe(action);
+    expect(new KeyMap().actionOf(comboOf({ ...PLAIN, ...modifiers, key }))).toBe(action);
   });
 });
