@@ -25,11 +25,13 @@ class Match:
         name: the one name under which `Album.match` finds it again.
         image: of the project; None if it would be new.
         taken: a new one, decoded beside the project; None if the project has it.
+        came_along: whether its picture lies beside the file.
     """
 
     name: str
     image: Image | None
     taken: TakenImage | None
+    came_along: bool
 
     @property
     def size(self) -> tuple[int, int]:
@@ -103,10 +105,10 @@ class Album:
         if picture is not None:
             image = self._hashes.get(_hash(self._files[picture]), image)
         if image is not None:
-            return Match(name, image, None)
+            return Match(name, image, None, picture is not None)
         if picture is None:
             return None
-        return Match(name, None, self._intake.take(self._files[picture], _bare(picture)))
+        return Match(name, None, self._intake.take(self._files[picture], _bare(picture)), True)
 
 
 class _Names(Generic[T]):

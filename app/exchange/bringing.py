@@ -214,7 +214,11 @@ class _Run:
                     if match is None:
                         report.unmatched.append(sheet.name)
                         continue
-                    _check_match(sheet, match, owners)
+                    _check_size(sheet, match)
+                    if other := _other(sheet, match, owners):
+                        line = f"{sheet.name}: is the same picture as {other}, which is taken"
+                        report.left_out.append(line)
+                        continue
                     found = self._judge(sheet, match, reading, category)
                     _count(report, found)
                     yield found
@@ -283,19 +287,28 @@ class _Run:
         store.keep_fields(family, "image", {image.id: found.sheet.extra})
 
 
-def _check_match(sheet: Sheet, match: Match, owners: dict[str, str]) -> None:
-    """Refuse a sheet of another size than its image, or a second one of the same image."""
+def _check_size(sheet: Sheet, match: Match) -> None:
+    """Refuse a sheet of another size than its image."""
     width, height = match.size
     if (sheet.width, sheet.height) != (width, height):
         turned = " before it is turned upright" if (sheet.height, sheet.width) == match.size else ""
         raise InputError(
             f"the file says {sheet.width} x {sheet.height}{turned}, the image is {width} x {height}"
         )
+
+
+def _other(sheet: Sheet, match: Match, owners: dict[str, str]) -> str:
+    """The earlier sheet of the same picture, if it came along twice; empty if there is none.
+
+    Raises:
+        InputError: two names, without their pictures, would both be the same image.
+    """
     known = match.image or match.taken
     assert known is not None
     other = owners.setdefault(known.source_sha256, sheet.name)
-    if other != sheet.name:
+    if other != sheet.name and not match.came_along:
         raise InputError(f"it and {other} would be the same image of the project")
+    return "" if other == sheet.name else other
 
 
 def _to_draft(entry: Entry, sheet: Sheet, category_id: int) -> Draft:

@@ -208,7 +208,7 @@ class _Run:
         with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as file:
             for name, image in self._by_name.items() if rasters else ():
                 path = path_of(self._settings, image)
-                file.write(path, f"images/{name}", zipfile.ZIP_STORED)
+                file.write(path, f"{self._format.images}/{name}", zipfile.ZIP_STORED)
             facts = asdict(report) | {"path": report.path.name}
             file.writestr(REPORT, orjson.dumps(facts, option=orjson.OPT_INDENT_2))
         with zipfile.ZipFile(archive) as file:

@@ -25,6 +25,7 @@ class Format:
         exact: whether each mask must come back pixel for pixel.
         loses: what the format has no room for; "" if nothing of ours.
         by_stem: whether its files are named after images without their suffix.
+        images: the folder that rasters go to.
         family: whose fields of other tools it keeps; formats of one family share them.
         room: what of a sheet the format has room for; an export is measured against this.
         show: what of a sheet comes back, by which an import knows it again; None if all does.
@@ -38,6 +39,7 @@ class Format:
     loses: str
     family: str
     by_stem: bool = True
+    images: str = "images"
     room: Callable[[Sheet], Sheet] = _whole
     show: Callable[[Sheet], Sheet] | None = None
 
@@ -94,6 +96,7 @@ _ALL = (
         False,
         f"{_OVERLAPS}; from the 255th on, instances of an image keep only their box",
         "voc",
+        images="JPEGImages",
         show=voc.show,
     ),
     Format("labelme", "LabelMe", labelme.read, labelme.write, False, "", "labelme"),

@@ -51,8 +51,10 @@ def write(sheets: Iterable[Sheet], legend: Legend, sink: Sink) -> None:
     """Write the XML, the picture of objects and the picture of classes of each image."""
     places = legend.places()
     colours = {value: _colour(value) for value in range(256)}
+    stems: list[str] = []
     for sheet in sheets:
         stem = stem_of(sheet.name)
+        stems.append(stem)
         sink.add(f"{XML}/{stem}.xml", trees.to_bytes(_to_xml(sheet)))
         entries = sheet.entries[:_OBJECTS_MAX]
         masks = [entry.rle for entry in entries if entry.rle is not None]
@@ -64,6 +66,8 @@ def write(sheets: Iterable[Sheet], legend: Legend, sink: Sink) -> None:
                 sink.add(f"{folder}/{stem}.png", to_palette_png(painted, colours), packed=True)
     lines = [f"{place + 1} {name}\n" for name, place in places.items()]
     sink.add("classes.txt", "".join(lines).encode())
+    for folder in ("Main", "Segmentation"):
+        sink.add(f"ImageSets/{folder}/default.txt", "".join(f"{s}\n" for s in stems).encode())
 
 
 def show(sheet: Sheet) -> Sheet:

@@ -73,7 +73,7 @@ def describe_import(done: ImportReport, *, dry_run: bool = False) -> tuple[str, 
         (done.n_known, "in the project already"),
         (len(done.conflicts), "in the project with another outline, which stays"),
         (done.n_crowds, "crowds, left out"),
-        (len(done.left_out), "shapes of other kinds, left out"),
+        (len(done.left_out), "pictures or shapes, left out"),
     )
     lines = [f"{text}: {count}" for count, text in facts if count]
     lines += [f"no image of this project is named {name}" for name in done.unmatched]

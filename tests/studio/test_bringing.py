@@ -287,6 +287,19 @@ def test_an_image_that_comes_along_again_is_known_by_its_content(
     assert len(trade.store.list_images(project.id)) == 1
 
 
+def test_a_picture_that_came_along_twice_is_taken_once_and_the_other_named(
+    trade: Trade, project: Project, tmp_path: Path
+) -> None:
+    for stem in ("1", "2"):
+        picture(tmp_path, f"set/images/{stem}.jpg")
+        yolo(tmp_path / "set", stem)
+    for dry_run in (True, False):
+        report = trade.bring(project, "yolo", tmp_path / "set", dry_run=dry_run)
+        assert (report.n_images, report.n_boxes) == (1, 1)
+        assert report.left_out == ["2.jpg: is the same picture as 1.jpg, which is taken"]
+    assert len(trade.drafts(project)) == 1
+
+
 def test_an_image_that_cannot_be_decoded_keeps_everything_out(
     trade: Trade, project: Project, tmp_path: Path
 ) -> None:

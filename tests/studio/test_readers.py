@@ -156,7 +156,8 @@ def test_masks_lie_on_the_upright_image_whatever_the_camera_wrote(
     report = trade.export(turned, name, include_images=True)
     assert (report.n_compared, report.n_exact) == (8, 8)
     with zipfile.ZipFile(report.path) as archive:
-        pictures = [Pil.open(archive.open(f"images/{n}.png")) for n in range(1, 9)]
+        folder = FORMATS[name].images
+        pictures = [Pil.open(archive.open(f"{folder}/{n}.png")) for n in range(1, 9)]
     assert {picture.size for picture in pictures} == {(WIDTH, HEIGHT)}
     assert all(not picture.getexif() for picture in pictures)
     report.path.unlink()
