@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import orjson
 
+from mal_core.bulk import Checked
 from mal_core.errors import BadDataset, BadMask
 from mal_core.files import write_whole
 from mal_core.masks import MAX_SIDE, RLE, polygons_to_rle
@@ -126,7 +127,7 @@ def fill_in(entry: dict[str, Any], image: ImageRecord) -> dict[str, Any]:
     mask, area, iscrowd = (entry.get(name) for name in ("segmentation", "area", "iscrowd"))
     if mask and area is not None and iscrowd is not None:
         return entry
-    rle = _read_mask(mask, image)
+    rle = _read_mask(mask, image, Checked([]))
     if rle is None:
         pixels = np.array([image.height * image.width], np.int64)
         rle = RLE.from_runs(pixels, image.height, image.width)
@@ -166,17 +167,12 @@ def stream(
         ("images", (_image_to_json(image) for image in images)),
         ("categories", ({**c.extra, "id": c.id, "name": c.name} for c in categories)),
     ]
-    yield top[:-1]
-    comma = b"," if len(top) > 2 else b""
-    for name, entries in lists:
-        yield comma + orjson.dumps(name) + b":["
-        comma = b""
-        for entry in entries:
-            yield comma + orjson.dumps(entry)
-            comma = b","
+    for place, (name, entries) in enumerate(lists):
+        yield (b"," if place else b"{") + orjson.dumps(name) + b":["
+        for number, entry in enumerate(entries):
+            yield (b"," if number else b"") + orjson.dumps(entry)
         yield b"]"
-        comma = b","
-    yield b"}"
+    yield b"," + top[1:] if len(top) > 2 else b"}"
 
 
 def save(dataset: Dataset, path: Path) -> None:
@@ -206,11 +202,13 @@ class _Reader:
         self._problems: list[str] = []
         self._bad_boxes = bad_boxes
         self._ids: dict[str, set[int]] = {}
+        self._checked = Checked([])
 
     def read(self, value: dict[str, Any]) -> Dataset:
         """Read a whole file, or raise with all its problems."""
         images = self._each(value, "images", _read_image)
         categories = self._each(value, "categories", _read_category)
+        self._checked = Checked(map(_segmentation, value["annotations"]))
         sound = {image.id: image for image in images}
         annotations = self._each(value, "annotations", lambda a: self._annotation(a, sound))
         if self._problems:
@@ -249,7 +247,7 @@ class _Reader:
             raise _Bad(f"there is no category {category_id}")
         if image_id not in sound:
             raise _Bad(f"its image {image_id} has a problem of its own")
-        rle = _read_mask(entry.get("segmentation"), sound[image_id])
+        rle = _read_mask(entry.get("segmentation"), sound[image_id], self._checked)
         iscrowd = bool(_whole({"iscrowd": entry.get("iscrowd", 0)}, "iscrowd", 0, 1))
         return Annotation(
             id=entry["id"],
@@ -295,7 +293,7 @@ def _read_category(entry: dict[str, Any]) -> CategoryRecord:
     return CategoryRecord(entry["id"], _text(entry, "name"), _extra(entry, _CATEGORY))
 
 
-def _read_mask(value: object, image: ImageRecord) -> RLE | None:
+def _read_mask(value: object, image: ImageRecord, checked: Checked) -> RLE | None:
     """Take runs or polygons; None where there is no mask."""
     if value is None or value == []:
         return None
@@ -303,7 +301,7 @@ def _read_mask(value: object, image: ImageRecord) -> RLE | None:
         if not all(isinstance(part, list) for part in value):
             raise _Bad("segmentation must be a list of polygons, each a list of numbers")
         return polygons_to_rle(value, image.height, image.width)
-    rle = RLE.from_coco(value)
+    rle = checked.get(value) or RLE.from_coco(value)
     if (rle.width, rle.height) != (image.width, image.height):
         raise _Bad(
             f"the mask has {rle.width} x {rle.height} pixels,"
@@ -341,6 +339,10 @@ def _object(entry: object) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise _Bad(f"must be an object, got {type(entry).__name__}")
     return entry
+
+
+def _segmentation(entry: object) -> object:
+    return entry.get("segmentation") if isinstance(entry, dict) else None
 
 
 def _whole(entry: Mapping[str, Any], name: str, low: int, high: int) -> int:

@@ -87,7 +87,7 @@ class RLE:
         """(K,) int64 run lengths, zeros first, column-major."""
         return _text_to_runs(self.counts)
 
-    @property
+    @cached_property
     def area(self) -> int:
         """Number of pixels inside the mask."""
         return int(self.runs[1::2].sum())

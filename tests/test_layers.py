@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {
     "mal_core": (
         *("errors", "files", "journal", "config", "finetune_config", "memory", "runstate"),
-        *("geometry", "masks", "polygons", "prompts"),
+        *("geometry", "masks", "bulk", "polygons", "prompts"),
         *("encoder", "decoder", "paper", "model", "mae", "crf", "losses", "teacher", "metrics"),
         *("coco", "dataset", "pool", "paste", "views", "checkpoint", "convert", "refine"),
         *("strokes", "predictor", "annotator", "calibrate", "evaluate", "material", "features"),

@@ -19,6 +19,7 @@ from app.records import Image, Instance, State
 from app.session import exportable
 from app.settings import Settings
 from app.store import Store
+from mal_core.bulk import measure
 from mal_core.coco import CategoryRecord
 from mal_core.files import move_whole
 
@@ -163,6 +164,7 @@ class _Run:
         """Each image with the instances that have a pixel; the others are noted."""
         family = self._format.family
         for image, fields, pairs in self._store.list_sheets(self._project_id, self._states, family):
+            _measure([instance for instance, _ in pairs])
             entries = []
             for instance, extra in pairs:
                 if (entry := self._entry(instance, extra)) is None:
@@ -195,9 +197,11 @@ class _Run:
 
     def _stored(self, name: str) -> Sheet:
         image = self._by_name[name]
+        instances = self._store.list_instances(image.id)
+        _measure(instances)
         entries = [
             entry
-            for instance in self._store.list_instances(image.id)
+            for instance in instances
             if instance.draft.state in self._states
             if (entry := self._entry(instance, {})) is not None
         ]
@@ -214,6 +218,11 @@ class _Run:
         with zipfile.ZipFile(archive) as file:
             if file.testzip() is not None:
                 raise ExportFailed("the export was thrown away: the zip reads back damaged")
+
+
+def _measure(instances: Sequence[Instance]) -> None:
+    """Measure masks together, which is faster than one by one."""
+    measure([i.draft.rle for i in instances if i.draft.rle is not None])
 
 
 def _note(report: ExportReport, tally: Tally) -> None:
