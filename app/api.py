@@ -14,23 +14,21 @@ import anyio
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
-from pydantic import BaseModel, Field
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth import Sessions, check_host, check_origin
+from app.bodies import CategoryBody, CreateBody, ProposeBody, SaveBody
 from app.errors import Busy, Conflict, Forbidden, NotAllowed, NotFound
 from app.history import newest_proposals
 from app.images import path_of, thumbnail_path
-from app.records import Draft, Instance, State
+from app.records import Instance
 from app.workflow import Proposal, Workflow
 from mal_core.errors import InputError, MALError
-from mal_core.masks import RLE
 from mal_core.prompts import Stroke
 
 BODY_LIMIT = 8 * 2**20  # bytes
-STROKES, STROKE_POINTS = 64, 1024  # a request may hold
 WAITING_LIMIT = 16  # proposals that may wait for the model
 STATUS = {Forbidden: 403, NotFound: 404, Conflict: 409, NotAllowed: 422, Busy: 429}
 SECURITY_HEADERS = {
@@ -39,59 +37,6 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "same-origin",
 }
 log = logging.getLogger(__name__)
-
-Corners = tuple[float, float, float, float]
-Pixel = Annotated[float, Field(allow_inf_nan=False)]
-
-
-class StrokeBody(BaseModel):
-    """A brush stroke in pixels of the upright image: a disc swept along points."""
-
-    adds: bool
-    radius: float = Field(gt=0, le=1024, allow_inf_nan=False)
-    points: list[tuple[Pixel, Pixel]] = Field(min_length=1, max_length=STROKE_POINTS)
-
-
-class ProposeBody(BaseModel):
-    """A box that asks for its mask; with strokes, an instance whose mask they correct."""
-
-    image_id: int
-    box: Corners
-    category_id: int
-    request_id: str = Field(default="", max_length=64)
-    instance_id: int | None = None
-    version: int | None = None
-    strokes: list[StrokeBody] = Field(default=[], max_length=STROKES)
-
-
-class SaveBody(BaseModel):
-    """What a person wants an instance to be."""
-
-    state: State
-    category_id: int
-    box: Corners
-    rle: dict[str, Any] | None
-    reason: str = Field(default="edit", max_length=64)
-
-    def draft(self) -> Draft:
-        """The same as a draft, its mask checked."""
-        rle = None if self.rle is None else RLE.from_coco(self.rle)
-        return Draft(self.state, self.category_id, self.box, rle)
-
-
-class CreateBody(SaveBody):
-    """An instance that a person makes with its mask: a copy, a part, the other side of a race."""
-
-    image_id: int
-    request_id: str = Field(min_length=1, max_length=64)
-    from_id: int | None = None
-
-
-class CategoryBody(BaseModel):
-    """A new category."""
-
-    project_id: int
-    name: str = Field(min_length=1, max_length=100)
 
 
 class Api:
@@ -201,12 +146,17 @@ class Api:
     async def propose(self, body: ProposeBody, request: Request) -> Response:
         """The mask of a box, stored as a proposal; work for a browser that left is skipped.
 
+        Ahead: an instance's box gets its mask before anyone waits for it; where somebody does wait
+        for the model, it is refused as busy.
+
         With strokes: the mask of an instance, steered by them and stored as a correction; box and
         category are then those the instance has.
 
         A request_id that was answered before gets the instance made then: the answer was lost.
         """
-        if self._model.statistics().tasks_waiting >= WAITING_LIMIT:
+        if self._model.statistics().tasks_waiting >= WAITING_LIMIT or (
+            body.ahead and self._model.borrowed_tokens
+        ):
             raise Busy("many boxes are waiting for the model: try again in a moment")
         request.state.instance_id = body.instance_id
         known = _known(body)
@@ -225,6 +175,8 @@ class Api:
         self, body: ProposeBody, known: tuple[int, int] | None, person: str
     ) -> Callable[[], Proposal]:
         """What a request to propose asks for."""
+        if body.ahead and known is not None and not body.strokes:
+            return partial(self._workflow.propose_ahead, known, person)
         if not body.strokes:
             return partial(
                 self._workflow.propose,

@@ -87,7 +87,8 @@ class Desk:
     ) -> dict[str, Any]:
         """What `accept` would accept with this filter, the lowest score first."""
         found = self._review.acceptable(project_id, wanted.filter())
-        return {"masks": [{"id": s.id, "image_id": s.image_id, "score": s.score} for s in found]}
+        fields = ("id", "image_id", "number", "score", "box")
+        return {"masks": [{name: getattr(s, name) for name in fields} for s in found]}
 
     def accept(self, body: AcceptBody, request: Request) -> dict[str, Any]:
         """Accept all proposals that pass; the answer names the act, for its undo."""

@@ -1,11 +1,14 @@
 """What a history says: which masks are the model's, and which a person has touched."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from app.records import Draft, Revision, State
 
-PROPOSED, PROPOSED_AGAIN = "proposed", "proposed again"
-MODEL_REASONS = frozenset({PROPOSED, PROPOSED_AGAIN})
+PROPOSED, PROPOSED_AGAIN, PROPOSED_AHEAD = "proposed", "proposed again", "proposed ahead"
+UNASKED = frozenset({PROPOSED_AGAIN, PROPOSED_AHEAD})
+"""Reasons of the revisions that took nobody's time."""
+MODEL_REASONS = UNASKED | {PROPOSED}
 """Reasons of the revisions whose mask a model made."""
 STEERED, REPAINTED = "smart stroke", "assist"
 SENT_BACK = "send back"
@@ -53,3 +56,8 @@ def newest_proposals(revisions: Iterable[Revision]) -> Mapping[int, Draft]:
         for revision in revisions
         if revision.reason in MODEL_REASONS and revision.draft.rle and not revision.is_conflict
     }
+
+
+def descended(draft: Draft, origin: Draft) -> Draft:
+    """A person's draft with what is known of the proposal it comes from."""
+    return replace(draft, score=origin.score, flagged=origin.flagged, model_id=origin.model_id)

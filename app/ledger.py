@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.history import ASSISTING, MODEL_REASONS, PROPOSED_AGAIN
+from app.history import ASSISTING, MODEL_REASONS, UNASKED
 from app.records import Draft, Revision, State
 from mal_core.masks import RLE, iou
 
@@ -84,7 +84,7 @@ def finished_masks(revisions: Iterable[Revision]) -> list[Entry]:
     last_act: dict[str, datetime] = {}
     for revision in revisions:
         account = accounts.setdefault(revision.instance_id, _Account())
-        if revision.reason != PROPOSED_AGAIN:  # that was nobody's time
+        if revision.reason not in UNASKED:
             before = last_act.get(revision.person, revision.saved_at)
             gap = (revision.saved_at - before).total_seconds()
             account.seconds += min(max(gap, 0.0), IDLE_SECONDS)

@@ -149,6 +149,7 @@ class Sketch:
     model_id: int | None
     person: str
     reason: str
+    box: Box
 
 
 @dataclass(frozen=True)

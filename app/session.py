@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from app.errors import NotAllowed
 from app.records import Box, Draft, JobState, State
 from mal_core.errors import BadBox, BadMask, InputError
+from mal_core.prompts import Stroke
 
 _ALL = frozenset(State)
 _NAME_MAX = 200
@@ -111,6 +112,20 @@ def check_draft(draft: Draft, width: int, height: int) -> None:
             f"the mask must have the image's size, {width} x {height},"
             f" got {draft.rle.width} x {draft.rle.height}"
         )
+
+
+def check_stroke(stroke: Stroke, width: int, height: int) -> None:
+    """Refuse a stroke that cannot be meant: far off, or thicker than the image is long.
+
+    Raises:
+        NotAllowed: with the image's size and where the stroke lies.
+    """
+    x0, y0, x1, y1 = stroke.box
+    longest = max(width, height)
+    touches = x0 < width and y0 < height and x1 > 0 and y1 > 0
+    if not touches or min(x0, y0) < -longest or max(x1, y1) > 2 * longest:
+        size = f"{width} x {height}"
+        raise NotAllowed(f"a stroke must lie on the {size} image, got one at {stroke.box}")
 
 
 def exportable(*, include_proposals: bool) -> frozenset[State]:

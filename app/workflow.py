@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import Conflict, NotAllowed, NotFound
-from app.history import PROPOSED, PROPOSED_AGAIN, STEERED, is_untouched
+from app.history import PROPOSED, PROPOSED_AGAIN, PROPOSED_AHEAD, STEERED, descended, is_untouched
 from app.images import Pyramids, Tile, load_image
 from app.records import Box, Draft, Image, Instance, ModelVersion, State
+from app.session import check_stroke
 from app.settings import Settings
 from app.store import Store
 from mal_core import calibrate
@@ -112,6 +113,28 @@ class Workflow:
             instance = self.store.save_instance(known[0], draft, known[1], person, PROPOSED, now)
         return Proposal(instance, {**seconds, **stages, "store": time.perf_counter() - begin})
 
+    def propose_ahead(self, known: tuple[int, int], person: str) -> Proposal:
+        """Give a box its mask before the person comes to it.
+
+        Args:
+            known: id and version of an instance that is a box without a mask.
+            person: who is going to look at it.
+
+        Raises:
+            NotFound: no such instance.
+            NotAllowed: it has a mask already.
+            Conflict: somebody had a hand in it meanwhile.
+        """
+        instance = self.store.get_instance(known[0])
+        if instance.draft.rle is not None:
+            raise NotAllowed(f"instance {known[0]} has a mask: only a person asks for another")
+        image, box = self.store.get_image(instance.image_id), instance.draft
+        model = self.model_in_use(image.project_id)
+        draft, stages = self._label(model, self._pixels(image), box.box, box.category_id)
+        now = datetime.now(UTC)
+        saved = self.store.save_instance(known[0], draft, known[1], person, PROPOSED_AHEAD, now)
+        return Proposal(saved, stages)
+
     def steer(
         self, image_id: int, known: tuple[int, int], strokes: Sequence[Stroke], person: str
     ) -> Proposal:
@@ -136,7 +159,7 @@ class Workflow:
         if before.image_id != image_id:
             raise NotAllowed(f"instance {known[0]} is not one of image {image_id}")
         for stroke in strokes:
-            _check_stroke(stroke, image)
+            check_stroke(stroke, image.width, image.height)
         begin = time.perf_counter()
         pixels = self._pixels(image)
         seconds = {"decode": time.perf_counter() - begin}
@@ -177,7 +200,7 @@ class Workflow:
                 return self.store.get_instance(made)
             draft = wanted
             if from_id is not None:
-                draft = _descended(wanted, self.store.get_instance(from_id).draft)
+                draft = descended(wanted, self.store.get_instance(from_id).draft)
             now = datetime.now(UTC)
             instance = self.store.add_instance(image_id, draft, person, reason, now)
             self.store.add_answer(person, request_id, instance.id)
@@ -201,7 +224,7 @@ class Workflow:
             NotAllowed: the state does not fit.
             BadMask: the mask is not of the image's size.
         """
-        draft = _descended(wanted, self._origin(instance_id, wanted.rle))
+        draft = descended(wanted, self._origin(instance_id, wanted.rle))
         now = datetime.now(UTC)
         return self.store.save_instance(instance_id, draft, version, person, reason, now)
 
@@ -374,18 +397,3 @@ def _try_out(predictor: Predictor, name: str) -> None:
     answer = predictor.predict(ramp.astype(np.uint8).reshape(48, 64, 3), [(8, 8, 56, 40)])
     if not np.isfinite(answer.scores).all():
         raise CheckpointError(f"the weights of {name} answer no numbers: roll back to others")
-
-
-def _check_stroke(stroke: Stroke, image: Image) -> None:
-    """Refuse a stroke that cannot be meant: far off, or thicker than the image is long."""
-    x0, y0, x1, y1 = stroke.box
-    longest = max(image.width, image.height)
-    touches = x0 < image.width and y0 < image.height and x1 > 0 and y1 > 0
-    if not touches or min(x0, y0) < -longest or max(x1, y1) > 2 * longest:
-        size = f"{image.width} x {image.height}"
-        raise NotAllowed(f"a stroke must lie on the {size} image, got one at {stroke.box}")
-
-
-def _descended(draft: Draft, origin: Draft) -> Draft:
-    """A person's draft with what is known of the proposal it comes from."""
-    return replace(draft, score=origin.score, flagged=origin.flagged, model_id=origin.model_id)

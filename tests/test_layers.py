@@ -24,7 +24,7 @@ LAYERS = {
         *("errors", "settings", "records", "session", "history", "schema", "migrations", "store"),
         *("auth", "images", "exchange", "workflow", "review", "learning", "gate", "ledger"),
         *("children", "worker", "again", "jobs", "registry", "pictures", "library"),
-        *("api", "desk", "canvas", "pages", "ui", "server", "trade", "cli"),
+        *("bodies", "api", "desk", "canvas", "pages", "ui", "server", "trade", "cli"),
     ),
 }
 # The only modules that may import a heavy third-party package.

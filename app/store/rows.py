@@ -40,6 +40,7 @@ SKETCH = [
     *(schema.instance.c[name] for name in ("id", "image_id", "number")),
     *(schema.revision.c[name] for name in ("state", "category_id", "score", "flagged")),
     *(schema.revision.c[name] for name in ("model_id", "person", "reason")),
+    *(schema.revision.c[name] for name in ("x0", "y0", "x1", "y1")),
     schema.revision.c.counts.is_not(None).label("has_mask"),
 ]
 """What `row_to_sketch` needs, of instance and revision joined."""
@@ -116,6 +117,7 @@ def row_to_sketch(row: Row[Any]) -> Sketch:
         model_id=row.model_id,
         person=row.person,
         reason=row.reason,
+        box=(row.x0, row.y0, row.x1, row.y1),
     )
 
 

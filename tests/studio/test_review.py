@@ -13,7 +13,7 @@ from app.review import FIX, LOOK, OPEN, Filter, need, order
 from tests.studio.conftest import NOW, Studio
 from tests.studio.rest import error_of, put, to_body
 
-SKETCH = Sketch(1, 1, 1, State.PROPOSED, 7, True, 0.9, False, 3, "Ada", "proposed")
+SKETCH = Sketch(1, 1, 1, State.PROPOSED, 7, True, 0.9, False, 3, "Ada", "proposed", (0, 0, 9, 9))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,7 @@ def test_a_preview_lists_what_would_be_accepted_the_least_certain_first(
     put(client, back, to_body(back, state="corrected"))
     put(client, back, to_body(back, state="proposed", reason="send back"), 2)
     listed = client.get("/mal/accept/1?low=0.8").json()["masks"]
+    assert listed[0]["box"] == list(low.draft.box)
     assert [(mask["id"], mask["image_id"], mask["score"]) for mask in listed] == [
         (low.id, low.image_id, 0.85), (high.id, high.image_id, 0.95)
     ]  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
 
-from app.api import STROKE_POINTS, STROKES
+from app.bodies import STROKE_POINTS, STROKES
 from app.records import Instance, State
 from mal_core.masks import RLE, decode
 from tests.studio.conftest import Studio

@@ -2,6 +2,7 @@
 
 import type { Editor } from "./editor";
 import { adjusted, type Look, readLook } from "./look";
+import { recall } from "./remember";
 import type { Scene } from "./scene";
 import { textOf, type Transport } from "./transport";
 
@@ -62,14 +63,5 @@ export class Appearance {
     } catch (error) {
       this.ports.tell(`No difference to show: ${textOf(error)}`);
     }
-  }
-}
-
-/** Use the browser's store where it lets us; null where it does not. */
-function recall<T>(use: () => T): T | null {
-  try {
-    return use();
-  } catch {
-    return null;
   }
 }

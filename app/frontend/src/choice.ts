@@ -171,7 +171,8 @@ export abstract class Choice {
     this.emit({ kind: "view" });
   }
 
-  protected choose(ids: readonly number[]): void {
+  /** Choose these, the first as the selected one. */
+  choose(ids: readonly number[]): void {
     this.select(ids.at(0) ?? null);
     for (const id of ids.slice(1)) this.others.add(id);
     this.show();

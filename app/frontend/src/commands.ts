@@ -9,12 +9,11 @@ import { type Action, comboOf } from "./keys";
 import type { Look } from "./look";
 import { lookCommands } from "./lookcommands";
 import { maskCommands } from "./maskcommands";
-import { queueCommands } from "./queuecommands";
+import { type DeskPorts, queueCommands } from "./queuecommands";
 import type { Scene } from "./scene";
 import type { Trail } from "./trail";
 import type { Box, Category, ImageInfo, Tool } from "./types";
 import { percent } from "./view";
-import type { Walk } from "./walk";
 
 export interface CommandPorts {
   readonly editor: Editor;
@@ -27,8 +26,7 @@ export interface CommandPorts {
   readonly changeBox: (id: number, box: Box) => void;
   readonly stepImage: (by: 1 | -1) => boolean;
   readonly nextImage: () => ImageInfo | null;
-  readonly walk: Walk;
-  readonly toggleFilter: () => void;
+  readonly desk: DeskPorts;
   readonly setCategory: (id: number) => void;
   readonly findCategory: () => void;
   readonly habits: () => Habits;
@@ -254,7 +252,8 @@ export class Commands {
       editor.setDraft(null);
       if (draft.id === null) propose(draft.box);
       else changeBox(draft.id, draft.box);
-    } else if (selected && selected.state !== "accepted") this.review("accepted");
+    } else if (selected && this.ports.desk.isReviewer()) this.run("accept.next");
+    else if (selected && selected.state !== "accepted") this.review("accepted");
     else if (editor.tool === "box") this.startBox();
   }
 

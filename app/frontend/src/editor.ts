@@ -107,8 +107,8 @@ export class Editor extends Choice {
   acknowledge(annotation: Annotation): void {
     const item = this.items.get(annotation.id);
     if (!item) return;
-    const { version, score, flagged, model_id, model, person, saved_at } = annotation;
-    const known = { version, score, flagged, model_id, model, person, saved_at };
+    const { version, score, flagged, model_id, model, person, reason, saved_at } = annotation;
+    const known = { version, score, flagged, model_id, model, person, reason, saved_at };
     this.items.set(item.id, { ...item, ...known });
     this.show();
   }

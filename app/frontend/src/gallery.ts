@@ -8,7 +8,7 @@
 import type { Past } from "./history";
 import { Images, type Loaded } from "./images";
 import type { Transport } from "./transport";
-import type { Category, Counts, ImageInfo, Project, State } from "./types";
+import type { Annotation, Category, Counts, ImageInfo, Project, State } from "./types";
 
 export interface GalleryPorts {
   /** The present image goes away. */
@@ -20,6 +20,8 @@ export interface GalleryPorts {
   recall(imageId: number): Promise<Past | null>;
   /** The image that is likely to be opened next. */
   ahead(): ImageInfo | null;
+  /** That image's masks are here. */
+  onAhead(info: ImageInfo, annotations: readonly Annotation[]): void;
   /** The image to be shown is known, its pixels are not here yet. */
   onChosen(): void;
   onLoaded(loaded: Loaded, past: Past | null): void;
@@ -62,6 +64,7 @@ export class Gallery {
       this.project = null;
       this.counts.clear();
       this.images.clear();
+      this.aheadId = null;
       const project = await this.transport.project(projectId);
       if (!isCurrent()) return;
       this.adopt(project);
@@ -131,7 +134,31 @@ export class Gallery {
     const next = this.ports.ahead();
     if (!next || next.id === this.aheadId) return;
     this.aheadId = next.id;
-    this.images.prefetch(next);
+    void this.fetchAhead(next, (masks) => {
+      this.ports.onAhead(next, masks);
+    });
+  }
+
+  /** Whether an image is open, or fetched to be opened next. */
+  isNear(imageId: number): boolean {
+    return imageId === this.info?.id || imageId === this.aheadId;
+  }
+
+  /** The masks of the image that comes next changed: have them here again. */
+  renewAhead(imageId: number): void {
+    const info = this.project?.images.find(({ id }) => id === imageId);
+    if (info && imageId === this.aheadId) void this.fetchAhead(info, () => undefined);
+  }
+
+  private async fetchAhead(
+    info: ImageInfo,
+    take: (masks: readonly Annotation[]) => void,
+  ): Promise<void> {
+    try {
+      take(await this.images.prefetch(info));
+    } catch {
+      // It shows when the image is opened.
+    }
   }
 
   /** Forget everything under way. */

@@ -38,11 +38,12 @@ export class Images {
   }
 
   /** Fetch an image that is likely to be opened next; failures show when it is opened. */
-  prefetch(info: ImageInfo): void {
+  prefetch(info: ImageInfo): Promise<readonly Annotation[]> {
     this.sheet(info).catch(() => undefined);
     const annotations = this.transport.annotations(info.id);
     annotations.catch(() => this.ahead.delete(info.id));
     this.ahead.set(info.id, annotations);
+    return annotations;
   }
 
   /** Forget annotations fetched ahead, because they have changed since. */

@@ -49,7 +49,15 @@ export type Action =
 export type LookAction = `look.${Switch}`;
 
 /** What leads through the queue and belongs to reviewing. */
-export type QueueAction = "queue.next" | "queue.previous" | "queue.filter" | "accept.next";
+export type QueueAction =
+  | "queue.next"
+  | "queue.previous"
+  | "queue.filter"
+  | "accept.next"
+  | "accept.above"
+  | "send.back"
+  | "comment"
+  | "reviewer";
 
 /** What is done to the shape and the place of whole masks. */
 export type MaskAction =
@@ -111,6 +119,10 @@ export const KEY_ROWS: readonly KeyRow[] = [
   row("Queue", "queue.previous", "Previous of the queue", "Shift+Space"),
   row("Queue", "accept.next", "Accept and go on", "Y"),
   row("Queue", "queue.filter", "Open the filter of the queue", "Shift+Q"),
+  row("Queue", "accept.above", "Accept all above a score", "Shift+Y"),
+  row("Queue", "comment", "Comment", "Shift+J"),
+  row("Queue", "send.back", "Send back with a comment", "U"),
+  row("Queue", "reviewer", "Review, or annotate", "Shift+R"),
   row("Masks", "select.next", "Next mask", "N"),
   row("Masks", "select.previous", "Previous mask", "Shift+N"),
   row("Masks", "select.all", "Choose all masks", "Ctrl+A"),

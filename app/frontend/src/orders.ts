@@ -3,33 +3,39 @@
 import type { Appearance } from "./appearance";
 import type { Commands } from "./commands";
 import type { Conflict } from "./conflicts";
+import type { Foresight } from "./foresight";
 import type { Gallery } from "./gallery";
 import type { Habits } from "./habits";
+import type { Input } from "./input";
 import type { Action } from "./keys";
 import type { Lifeline } from "./lifeline";
 import type { Look } from "./look";
 import type { Person } from "./person";
 import type { Placing } from "./placings";
 import type { Filter } from "./queue";
+import type { Races } from "./races";
 import type { Shell } from "./shell";
 import type { Sync } from "./sync";
 import { textOf, type Transport } from "./transport";
 import type { Choice } from "./versus";
-import type { Orders, View } from "./view";
-import type { Walk } from "./walk";
+import type { Desk, Orders } from "./view";
+import type { Viewport } from "./viewport";
 
 /** The parts that do the work. */
-export interface Crew extends View {
+export interface Crew extends Desk {
   readonly appearance: Appearance;
   readonly commands: Commands;
+  readonly foresight: Foresight;
   readonly gallery: Gallery;
+  readonly input: Input;
   readonly lifeline: Lifeline;
   readonly person: Person;
+  readonly races: Races;
   readonly shell: Shell;
   readonly sync: Sync;
   readonly transport: Transport;
-  readonly walk: Walk;
   update(): void;
+  setPort(port: Viewport): void;
   saySelected(): void;
 }
 
@@ -105,7 +111,32 @@ export class CrewOrders implements Orders {
   }
 
   setFilter(part: Partial<Filter>): void {
+    this.crew.bulk.close();
     this.crew.walk.setFilter(part);
+    this.crew.update();
+  }
+
+  visit(imageId: number, id: number): void {
+    this.crew.walk.visit(imageId, id);
+  }
+
+  setScore(score: number): void {
+    this.crew.bulk.setScore(score);
+  }
+
+  acceptAll(): void {
+    void this.crew.bulk.accept();
+  }
+
+  comment(about: number | null, text: string): Promise<boolean> {
+    return this.crew.comments.add(about, text);
+  }
+
+  sendBack(id: number, text: string): Promise<boolean> {
+    return this.crew.reviewing.sendBack(id, text);
+  }
+
+  look(): void {
     this.crew.update();
   }
 }

@@ -1,15 +1,16 @@
 /** The panel beside the canvas: category, list of instances, and the buttons of review. */
 
+import { Answers } from "./answers";
 import { css } from "./color";
+import { CommentsPanel } from "./commentspanel";
 import { el, setAttribute, setText } from "./dom";
 import { icon } from "./icons";
 import type { Instance } from "./instance";
-import type { Action } from "./keys";
 import type { Renderer } from "./renderer";
 import { QueuePanel } from "./queuepanel";
+import { SENT_BACK } from "./reviewing";
 import { actionButton } from "./toolbar";
-import { categoryOf, type Orders, percent, STATE_NAMES, type View } from "./view";
-import type { Walk } from "./walk";
+import { categoryOf, type Desk, type Orders, percent, STATE_NAMES, type View } from "./view";
 
 interface Row {
   readonly element: HTMLLIElement;
@@ -19,6 +20,7 @@ interface Row {
   readonly lock: HTMLElement;
   readonly hidden: HTMLElement;
   readonly flag: HTMLElement;
+  readonly said: HTMLElement;
   readonly score: HTMLElement;
   readonly state: HTMLElement;
 }
@@ -45,7 +47,8 @@ export class Panel {
   private readonly title = el("h2", { class: "mal-heading" });
   private readonly summary = el("span", { class: "mal-muted" });
   private readonly empty = el("p", { class: "mal-hint" });
-  private readonly review: Review;
+  private readonly answers: Answers;
+  readonly comments: CommentsPanel;
   readonly queue: QueuePanel;
   private readonly rows = new Map<number, Row>();
   private readonly prefix = `mal-${++made}-mask-`;
@@ -55,21 +58,29 @@ export class Panel {
     private readonly renderer: Renderer,
   ) {
     this.picker = new CategoryPicker(orders);
-    this.review = new Review(orders);
+    this.answers = new Answers(orders);
+    this.comments = new CommentsPanel(orders);
     this.queue = new QueuePanel(orders);
     const head = el("div", { class: "mal-panel-head" }, this.title, this.summary);
     const masks = el("div", { class: "mal-masks" }, head, this.list, this.empty);
-    this.element.append(this.picker.element, this.queue.element, masks, this.review.element);
+    this.element.append(
+      this.picker.element,
+      this.queue.element,
+      masks,
+      this.comments.element,
+      this.answers.element,
+    );
     this.list.addEventListener("keydown", (event) => {
       this.key(event);
     });
   }
 
-  update(view: View, walk: Walk): void {
+  update(view: Desk): void {
     const all = view.editor.instances;
     this.picker.update(view);
-    this.queue.update(view, walk);
-    this.review.update(view);
+    this.queue.update(view);
+    this.answers.update(view);
+    this.comments.update(view);
     setText(this.title, "Masks");
     const done = all.filter((one) => one.state === "accepted").length;
     setText(this.summary, all.length > 0 ? `${done} of ${all.length} accepted` : "");
@@ -78,7 +89,7 @@ export class Panel {
     this.updateRows(view, all);
   }
 
-  private updateRows(view: View, all: readonly Instance[]): void {
+  private updateRows(view: Desk, all: readonly Instance[]): void {
     const gone = new Set(this.rows.keys());
     all.forEach((item, index) => {
       const row = this.rows.get(item.id) ?? this.addRow(item.id);
@@ -109,11 +120,12 @@ export class Panel {
       lock: mark("lock", "Locked: click to unlock"),
       hidden: mark("hidden", "Hidden: click to show"),
       flag: el("span", FLAG, icon("flag")),
+      said: el("span", { class: "mal-count", role: "img", title: "Comments" }),
       score: el("span", { class: "mal-score", title: "How sure the model is" }),
       state: el("span", { class: "mal-badge" }),
     };
-    const { element, swatch, number, name, lock, hidden, flag, score, state } = row;
-    element.append(swatch, number, name, lock, hidden, flag, score, state);
+    const { element, swatch, number, name, lock, hidden, flag, said, score, state } = row;
+    element.append(swatch, number, name, said, lock, hidden, flag, score, state);
     element.addEventListener("click", (event) => {
       const at = event.target as Node;
       if (lock.contains(at)) this.orders.place(id, { locked: false });
@@ -124,7 +136,7 @@ export class Panel {
     return row;
   }
 
-  private fill(row: Row, item: Instance, view: View): void {
+  private fill(row: Row, item: Instance, view: Desk): void {
     const isSelected = item.id === view.editor.selectedId;
     const { locked, hidden } = view.editor.placings.of(item.id);
     const wasSelected = row.element.hasAttribute("data-current");
@@ -132,7 +144,11 @@ export class Panel {
     setText(row.number, String(item.number));
     setText(row.name, categoryOf(view, item.category_id)?.name ?? "no category");
     setText(row.score, item.score === null ? "" : percent(item.score));
-    setText(row.state, item.state === "deleted" ? "" : STATE_NAMES[item.state]);
+    setText(row.state, stateText(item));
+    const said = view.comments.countOf(item.id);
+    setText(row.said, said > 0 ? String(said) : "");
+    setAttribute(row.said, "aria-label", said === 1 ? "1 comment" : `${said} comments`);
+    row.said.hidden = said === 0;
     row.flag.hidden = !item.flagged;
     row.lock.hidden = !locked;
     row.hidden.hidden = !hidden;
@@ -160,11 +176,16 @@ function mark(name: "lock" | "hidden", title: string): HTMLElement {
   );
 }
 
+function stateText({ state, reason }: Instance): string {
+  if (state === "deleted") return "";
+  return state === "proposed" && reason === SENT_BACK ? "Sent back" : STATE_NAMES[state];
+}
+
 /** One instance in words: "Mask 3, person, 87 %, proposed". */
 export function spoken(item: Instance, view: View): string {
   const parts = [`Mask ${item.number}`, categoryOf(view, item.category_id)?.name ?? "no category"];
   if (item.score !== null) parts.push(percent(item.score));
-  parts.push(item.state);
+  parts.push(stateText(item).toLowerCase());
   const { locked, hidden } = view.editor.placings.of(item.id);
   if (locked) parts.push("locked");
   if (hidden) parts.push("hidden");
@@ -262,45 +283,4 @@ class CategoryPicker {
     this.field.value = "";
     this.toggle(false);
   }
-}
-
-/** What is selected, and the three answers to it. */
-class Review {
-  readonly element = el("div", { class: "mal-review", role: "group", "aria-label": "Review" });
-  private readonly text = el("p", { class: "mal-selected" });
-  private readonly buttons: readonly HTMLButtonElement[];
-
-  constructor(orders: Orders) {
-    const make = (
-      action: "accept" | "reject" | "delete",
-      name: "check" | "cross" | "trash",
-      label: string,
-      key: Action,
-    ): HTMLButtonElement =>
-      actionButton(orders, action, name, label, { look: `mal-${action}`, text: true, key });
-    this.buttons = [
-      make("accept", "check", "Accept", "confirm"),
-      make("reject", "cross", "Reject", "cancel"),
-      make("delete", "trash", "Delete", "delete"),
-    ];
-    this.element.append(this.text, el("div", { class: "mal-answers" }, ...this.buttons));
-  }
-
-  update(view: View): void {
-    const { selected: item, chosen, instances } = view.editor;
-    const several = chosen.length > 1 ? `${chosen.length} masks chosen` : null;
-    const none = instances.length === 0 ? "" : "Select a mask to review it.";
-    setText(this.text, several ?? (item ? spoken(item, view) : none));
-    this.text.hidden = this.text.textContent === "";
-    const [accept, reject, remove] = this.buttons;
-    label(accept, item?.rle === null ? "Propose mask" : "Accept");
-    accept.disabled = chosen.every(({ state }) => state === "accepted");
-    reject.disabled = chosen.every(({ state }) => state === "rejected");
-    remove.disabled = !item;
-  }
-}
-
-function label(button: HTMLButtonElement, text: string): void {
-  setText(button.lastElementChild as Element, text);
-  setAttribute(button, "data-name", text); // its title follows: see keysigns.ts
 }

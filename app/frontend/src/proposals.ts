@@ -23,6 +23,7 @@ export interface Placeholder {
   readonly version?: number; // the instance's, where an earlier page asked
   readonly ready?: Ready;
   readonly strokes?: readonly Stroke[]; // that steer the instance's mask; they are saved already
+  readonly ahead?: true; // nobody waits for it
 }
 
 export interface ProposalPorts {
@@ -81,6 +82,11 @@ export class Proposals {
     return [...this.running.values()].filter(({ losses, strokes }) => losses > 0 && !strokes);
   }
 
+  /** Whether a person waits for a mask. */
+  get isAsked(): boolean {
+    return [...this.running.values()].some(({ ahead }) => !ahead);
+  }
+
   isRunning(instanceId: number): boolean {
     return [...this.running.values()].some((one) => one.instance_id === instanceId);
   }
@@ -100,6 +106,30 @@ export class Proposals {
     } finally {
       this.running.delete(running.key);
       if (!this.hasStopped && !running.strokes) this.ports.keep(running.key, null);
+      this.ports.onProgress();
+    }
+  }
+
+  /**
+   * Ask for the mask of an instance's box that nobody waits for: once, and not in a person's way.
+   *
+   * Returns false where there is no use in asking for others: the studio is busy or out of reach.
+   */
+  async foresee({ id, version, image_id, category_id, box }: Annotation): Promise<boolean> {
+    if (this.hasStopped) return false;
+    if (this.isRunning(id) || this.saves.waiting(id)) return true;
+    const known = { key: `ahead-${id}`, image_id, category_id, box, version, instance_id: id };
+    const abort = new AbortController();
+    const running: Running = { ...known, ahead: true, abort, wasSent: true, losses: 0 };
+    this.running.set(running.key, running);
+    this.ports.onProgress();
+    try {
+      await this.take(running, this.sendOnce(running));
+      return true;
+    } catch (error) {
+      return isAbort(error) || (error instanceof ApiError && error.status !== 429);
+    } finally {
+      this.running.delete(running.key);
       this.ports.onProgress();
     }
   }
@@ -139,8 +169,12 @@ export class Proposals {
 
   private async ask(running: Running): Promise<void> {
     await this.settled(running);
+    await this.take(running, this.send(running));
+  }
+
+  private async take(running: Running, asked: Promise<Proposal | null>): Promise<void> {
     const start = this.ports.now();
-    const answer = await this.send(running);
+    const answer = await asked;
     if (answer === null || running.abort.signal.aborted) return;
     this.made += 1;
     this.saves.replace(answer.annotation.id, answer.annotation.version);
@@ -227,7 +261,8 @@ export class Proposals {
     const strokes = running.strokes?.slice(-MOST_STROKES).map((one) => thinned(one));
     const now = instance_id === null ? null : this.saves.version(instance_id);
     const version = running.version ?? now;
-    const known = { image_id, box, category_id, request_id: key, instance_id, version };
+    const ahead = running.ahead && { ahead: running.ahead };
+    const known = { image_id, box, category_id, request_id: key, instance_id, version, ...ahead };
     return strokes ? { ...known, strokes } : known;
   }
 }

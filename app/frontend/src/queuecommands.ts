@@ -1,34 +1,67 @@
-/** What the actions do that lead through the queue. */
+/** What the actions do that lead through the queue and belong to reviewing. */
 
 import type { CommandPorts } from "./commands";
 import type { QueueAction } from "./keys";
+import type { Reviewing } from "./reviewing";
+import type { Walk } from "./walk";
+
+export interface DeskPorts {
+  readonly go: Walk["go"];
+  isReviewer(): boolean;
+  toggleReviewer(): void;
+  /** Why the selected mask cannot be sent back, in words; "" when it can. */
+  obstacle(): Reviewing["obstacle"];
+  askBack(id: number): void;
+  toggleComments(): void;
+  toggleFilter(): void;
+  /** Open the preview of "accept all above a score", or close it. */
+  toggleBulk(): void;
+}
 
 /** `accept` accepts what is chosen, or asks for the mask that is missing, and says so. */
 export function queueCommands(
   ports: CommandPorts,
   accept: () => void,
 ): Readonly<Record<QueueAction, () => void>> {
-  const { walk } = ports;
+  const { desk } = ports;
   return {
     "queue.next": () => {
-      walk.go(1);
+      desk.go(1);
     },
     "queue.previous": () => {
-      walk.go(-1);
+      desk.go(-1);
     },
     "queue.filter": () => {
-      ports.toggleFilter();
+      desk.toggleFilter();
     },
     "accept.next": () => {
       acceptAndGo(ports, accept);
     },
+    "accept.above": () => {
+      desk.toggleBulk();
+    },
+    "send.back": () => {
+      sendBack(ports);
+    },
+    comment: () => {
+      desk.toggleComments();
+    },
+    reviewer: () => {
+      desk.toggleReviewer();
+    },
   };
 }
 
-function acceptAndGo({ editor, walk }: CommandPorts, accept: () => void): void {
+function acceptAndGo({ editor, desk }: CommandPorts, accept: () => void): void {
   const { selected, chosen } = editor;
   accept();
   if (!selected || chosen.every(({ rle }) => rle === null)) return;
   const what = chosen.length > 1 ? `${chosen.length} masks` : `Mask ${selected.number}`;
-  walk.go(1, `${what} accepted. `, selected.id);
+  desk.go(1, `${what} accepted. `, selected.id);
+}
+
+function sendBack({ editor, desk, say }: CommandPorts): void {
+  const obstacle = desk.obstacle();
+  if (obstacle !== "" || !editor.selected) say(obstacle);
+  else desk.askBack(editor.selected.id);
 }

@@ -1,11 +1,12 @@
 /** The queue beside the canvas: what is left, the way through it, and the filter. */
 
+import { BulkPanel } from "./bulkpanel";
 import { el, setAttribute, setText } from "./dom";
 import { icon } from "./icons";
 import { signed } from "./keysigns";
 import { EVERYTHING, type Filter, isSame, TO_REVIEW } from "./queue";
 import { actionButton } from "./toolbar";
-import { type Orders, STATE_NAMES, STATES, type View } from "./view";
+import { type Orders, STATE_NAMES, STATES, type Desk, type View } from "./view";
 import type { Walk } from "./walk";
 
 type Option = readonly [value: string, text: string];
@@ -24,6 +25,9 @@ export class QueuePanel {
   private readonly fields = new Map<Part, HTMLSelectElement>();
   private readonly bounds: Readonly<Record<"low" | "high", HTMLInputElement>>;
   private readonly steps: readonly HTMLButtonElement[];
+  private readonly bulk: BulkPanel;
+  private readonly mode: HTMLButtonElement;
+  private usual: Filter = TO_REVIEW; // unless the person filters
 
   constructor(private readonly orders: Orders) {
     this.opener = el("button", {
@@ -36,6 +40,8 @@ export class QueuePanel {
       actionButton(orders, "queue.next", "right", "Next", { look: "mal-next", text: true }),
     ];
     this.bounds = { low: this.bound("low", "Least score"), high: this.bound("high", "Most score") };
+    this.bulk = new BulkPanel(orders);
+    this.mode = actionButton(orders, "reviewer", "eye", "Reviewer", { look: "", text: true });
     this.build();
   }
 
@@ -47,13 +53,20 @@ export class QueuePanel {
     (this.form.hidden ? this.opener : first)?.focus({ preventScroll: true });
   }
 
-  update(view: View, walk: Walk): void {
+  update(view: Desk): void {
+    const { walk, reviewing } = view;
     const { queue } = walk;
+    this.bulk.update(view);
+    this.usual = reviewing.filter;
+    setAttribute(this.mode, "aria-pressed", String(reviewing.isOn));
     const { masks, images } = queue.left;
     setText(this.count, masks === 0 ? "" : leftText(masks, images));
-    const isFiltered = !isSame(queue.filter, TO_REVIEW);
+    const isFiltered = !isSame(queue.filter, this.usual);
     setAttribute(this.opener, "data-on", isFiltered ? "" : null);
-    setText(this.hint, walk.hasRead && masks === 0 ? emptyText(view, isFiltered) : "");
+    setText(
+      this.hint,
+      walk.hasRead && masks === 0 ? emptyText(view, isFiltered, reviewing.isOn) : "",
+    );
     this.hint.hidden = this.hint.textContent === "";
     this.clear.hidden = !isFiltered;
     for (const button of this.steps) button.disabled = masks === 0;
@@ -85,13 +98,14 @@ export class QueuePanel {
       this.select("model_id", "Model"),
       this.select("flagged", "Flag"),
     );
+    const below = el("div", { class: "mal-below" }, this.bulk.element, this.mode);
     const steps = el("div", { class: "mal-answers" }, ...this.steps);
-    this.element.append(head, this.form, this.hint, this.clear, steps);
+    this.element.append(head, this.form, this.hint, this.clear, steps, below);
     this.opener.addEventListener("click", () => {
       this.toggle();
     });
     this.clear.addEventListener("click", () => {
-      this.orders.setFilter(TO_REVIEW);
+      this.orders.setFilter(this.usual);
     });
     this.form.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -161,11 +175,12 @@ function leftText(masks: number, images: number): string {
   return `${masks} left on ${images === 1 ? "1 image" : `${images} images`}`;
 }
 
-function emptyText(view: View, isFiltered: boolean): string {
+function emptyText(view: View, isFiltered: boolean, isReviewer: boolean): string {
   if (isFiltered) return "No mask passes this filter.";
   const images = view.project?.images ?? [];
   const counts = images.flatMap((info) => Object.values(view.countsOf(info)));
   if (counts.every((count) => count === 0)) return "No masks yet: drag a box around an object.";
+  if (isReviewer) return "No corrected mask waits for a reviewer.";
   return "All reviewed. Draw more boxes, or look again with the filter.";
 }
 

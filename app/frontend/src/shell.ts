@@ -14,10 +14,10 @@ import { Strip } from "./strip";
 import { Rail, TopBar } from "./toolbar";
 import type { Size } from "./types";
 import { VersusDialog } from "./versus";
-import type { Orders, View } from "./view";
-import type { Walk } from "./walk";
+import type { Desk, Orders } from "./view";
 
-const FIELDS = "input, select, label, dialog, .mal-category, .mal-pop"; // a click there keeps the focus
+const FIELDS =
+  "input, select, textarea, label, dialog, .mal-category, .mal-pop, .mal-comments, .mal-bulk"; // a click there keeps the focus
 
 const DESCRIPTION =
   "Drag a box around an object to get its mask. {box.start} starts a box by keyboard. " +
@@ -96,10 +96,18 @@ export class Shell {
     this.panel.queue.toggle();
   }
 
-  update(view: View, walk: Walk, saves: SaveQueue, waiting: Waiting, isCutOff: boolean): void {
+  askBack(id: number): void {
+    this.panel.comments.askBack(id);
+  }
+
+  toggleComments(): void {
+    this.panel.comments.toggle();
+  }
+
+  update(view: Desk, saves: SaveQueue, waiting: Waiting, isCutOff: boolean): void {
     this.rail.update(view);
     this.top.update(view);
-    this.panel.update(view, walk);
+    this.panel.update(view);
     this.strip.update(view);
     const { keys, leftHanded } = view.habits;
     this.status.update(saves, keys);

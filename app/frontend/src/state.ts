@@ -1,5 +1,6 @@
 /** What tests and the console may look at: a copy, so that nothing can be changed through it. */
 
+import type { Opening } from "./arrivals";
 import type { Studio } from "./studio";
 import type { Annotation, Box, Point, Tool } from "./types";
 import type { Viewport } from "./viewport";
@@ -39,6 +40,8 @@ export interface CanvasState {
   readonly undo: number;
   readonly redo: number;
   readonly last_proposal: Studio["lastProposal"];
+  readonly last_opening: Opening | null;
+  readonly left: { readonly masks: number; readonly images: number }; // of the queue
   readonly counters: Readonly<
     Record<"strokes" | "proposals" | "saves" | "retries" | "conflicts" | "frames", number>
   >;
@@ -72,6 +75,8 @@ export function stateOf(studio: Studio): CanvasState {
     undo: editor.undoable,
     redo: editor.redoable,
     last_proposal: studio.lastProposal,
+    last_opening: studio.arrivals.lastOpening,
+    left: studio.walk.queue.left,
     counters: {
       strokes: editor.strokes,
       proposals: proposals.made,

@@ -1,14 +1,16 @@
 /** Joins the model, the server, the canvas and the parts around it; holds no rule of its own. */
 
 import { Appearance } from "./appearance";
+import { Arrivals } from "./arrivals";
+import type { Bulk } from "./bulk";
 import type { EditorEvent } from "./choice";
 import { Commands, type CommandPorts } from "./commands";
+import type { Comments } from "./comments";
 import { Creations } from "./creations";
 import { Editor } from "./editor";
+import { Foresight } from "./foresight";
 import { Gallery } from "./gallery";
 import type { Habits } from "./habits";
-import type { Past } from "./history";
-import type { Loaded } from "./images";
 import { Input, type InputPorts } from "./input";
 import { Lifeline } from "./lifeline";
 import { spoken } from "./panel";
@@ -17,15 +19,17 @@ import { Person } from "./person";
 import type { Placeholder, Timing } from "./proposals";
 import { Races } from "./races";
 import type { Renderer } from "./renderer";
+import { deskPorts, reviewParts } from "./reviewdesk";
+import type { Reviewing } from "./reviewing";
 import { Shell } from "./shell";
 import { type CanvasState, stateOf } from "./state";
 import { Sync } from "./sync";
 import { Trail } from "./trail";
-import { textOf, Transport } from "./transport";
+import { Transport } from "./transport";
 import type { Annotation, Box, Counts, ImageInfo, Project } from "./types";
 import { nextImage } from "./view";
 import { fit, resized, type Viewport } from "./viewport";
-import { Walk } from "./walk";
+import type { Walk } from "./walk";
 
 export interface MountOptions {
   readonly token: string;
@@ -54,16 +58,28 @@ export class Studio implements Crew {
       this.shell.messages.add(text, "notice");
     },
   });
-  private readonly races: Races;
+  readonly races: Races;
   readonly gallery: Gallery;
   readonly appearance: Appearance;
   readonly person: Person;
   readonly walk: Walk;
+  readonly comments: Comments;
+  readonly bulk: Bulk;
+  readonly reviewing: Reviewing;
   private readonly creations: Creations;
-  private readonly input: Input;
+  readonly input: Input;
   readonly commands: Commands;
   private readonly orders = new CrewOrders(this);
-  private loadFailure = ""; // its message goes away with the next try
+  readonly arrivals = new Arrivals(this);
+  readonly foresight = new Foresight({
+    foresee: (box) => this.sync.proposals.foresee(box),
+    isAsked: () => this.sync.proposals.isAsked,
+    wait: this.lifeline.patience.wait,
+    isWanted: (imageId) => this.gallery.isNear(imageId),
+    onDone: (imageId) => {
+      this.gallery.renewAhead(imageId);
+    },
+  });
   private isStale = false; // the parts around the canvas wait for a frame
 
   constructor(
@@ -72,7 +88,7 @@ export class Studio implements Crew {
   ) {
     const { reach } = this.lifeline;
     this.transport = new Transport(options.base ?? "", options.token, reach.note.bind(reach));
-    this.gallery = this.makeGallery();
+    this.gallery = new Gallery(this.transport, this.arrivals);
     this.sync = this.makeSync();
     this.shell = new Shell(root, this.editor, this.orders, () => {
       this.onResize();
@@ -87,7 +103,12 @@ export class Studio implements Crew {
     this.person = new Person(this.transport, { wait, tell, onChange });
     this.creations = new Creations(this.editor, this.transport, { ...made, wait, say, tell });
     this.races = new Races(this, this.orders, this.shell, this.sync.conflicts);
-    this.walk = this.makeWalk();
+    ({
+      walk: this.walk,
+      comments: this.comments,
+      bulk: this.bulk,
+      reviewing: this.reviewing,
+    } = reviewParts(this));
     const ports = this.makePorts();
     this.input = new Input(ports);
     this.commands = new Commands({ ...ports, input: this.input });
@@ -150,72 +171,6 @@ export class Studio implements Crew {
     return counts;
   }
 
-  // -- images -------------------------------------------------------------------------------------
-
-  private makeGallery(): Gallery {
-    return new Gallery(this.transport, {
-      onLeave: this.onLeave.bind(this),
-      onProject: this.onProject.bind(this),
-      prepare: (project) => {
-        void this.person.open(project);
-        return this.lifeline.prepare(project, this.sync);
-      },
-      recall: this.lifeline.recall.bind(this.lifeline),
-      ahead: () => this.walk.ahead,
-      onChosen: this.update.bind(this),
-      onLoaded: this.onLoaded.bind(this),
-      onEmpty: () => {
-        this.shell.showNotice("No images yet: add some on the Library page.");
-      },
-      onFailed: (error) => {
-        this.loadFailure = textOf(error);
-        this.shell.messages.add(this.loadFailure);
-        this.shell.showNotice("This could not be loaded. Choose an image below to try again.");
-      },
-      onRefreshed: () => {
-        void this.walk.read();
-        if (this.editor.image) void this.sync.refresh(this.editor.image.id);
-      },
-      onNotRefreshed: (error) => {
-        this.shell.messages.add(`Not up to date: ${textOf(error)}`);
-      },
-    });
-  }
-
-  private onLeave(): void {
-    if (this.info && this.editor.image) {
-      this.gallery.setCounts(this.info.id, this.countsOf(this.info));
-    }
-    this.input.cancel();
-    this.editor.close();
-    this.shell.renderer.reset(null);
-    this.shell.messages.remove(this.loadFailure);
-    this.shell.showNotice("Loading…");
-  }
-
-  private onProject(project: Project): void {
-    const { categories } = project;
-    this.walk.onProject(project);
-    this.scene.categories = categories;
-    const isKnown = categories.some(({ id }) => id === this.editor.categoryId);
-    if (!isKnown) this.editor.categoryId = categories.at(0)?.id ?? 0;
-    this.update();
-  }
-
-  private onLoaded({ info, image, annotations, isAhead }: Loaded, past: Past | null): void {
-    this.shell.showNotice("");
-    this.shell.renderer.reset(image);
-    this.sync.open(info, annotations, isAhead);
-    this.appearance.opened();
-    if (past && !this.editor.recall(past)) this.lifeline.forget(info.id);
-    this.races.onLoaded();
-    this.scene.size = this.shell.size;
-    this.setPort(fit(info, this.scene.size));
-    this.shell.focusIfFree();
-    this.shell.status.say(info.notice || `${info.file_name} is open.`);
-    this.walk.onLoaded();
-  }
-
   // -- masks --------------------------------------------------------------------------------------
 
   private makeSync(): Sync {
@@ -271,7 +226,7 @@ export class Studio implements Crew {
   // -- the view -----------------------------------------------------------------------------------
 
   private makePorts(): Omit<CommandPorts, "input"> & InputPorts {
-    const { shell, scene, editor, sync, creations, orders, walk } = this;
+    const { shell, scene, editor, sync, creations, orders } = this;
     const say = shell.status.say.bind(shell.status);
     const propose = (box: Box): void => {
       sync.propose(box, null);
@@ -289,8 +244,7 @@ export class Studio implements Crew {
       trail: new Trail({ editor, creations, propose, say }),
       creations,
       nextImage: () => nextImage(this),
-      walk,
-      toggleFilter: shell.toggleFilter.bind(shell),
+      desk: deskPorts(this),
       findCategory: orders.findCategory.bind(orders),
       habits: () => this.habits,
       setHabits: orders.setHabits.bind(orders),
@@ -307,20 +261,6 @@ export class Studio implements Crew {
     };
   }
 
-  private makeWalk(): Walk {
-    return new Walk(this, this.transport, {
-      open: (imageId) => this.open(imageId),
-      setPort: this.setPort.bind(this),
-      say: (text) => {
-        this.shell.status.say(text);
-      },
-      tell: (text) => {
-        this.shell.messages.add(text);
-      },
-      onChange: this.update.bind(this),
-    });
-  }
-
   private listen(): void {
     this.root.addEventListener("keydown", (event) => {
       this.commands.keyDown(event, this.project?.categories ?? []);
@@ -331,7 +271,7 @@ export class Studio implements Crew {
     this.lifeline.watch(this.sync);
   }
 
-  private setPort(port: Viewport): void {
+  setPort(port: Viewport): void {
     this.scene.port = port;
     this.update();
   }
@@ -367,13 +307,7 @@ export class Studio implements Crew {
     requestAnimationFrame(() => {
       this.isStale = false;
       if (this.editor.image) this.gallery.lookAhead();
-      this.shell.update(
-        this,
-        this.walk,
-        this.sync.saves,
-        this.sync.waiting,
-        this.lifeline.reach.isCutOff,
-      );
+      this.shell.update(this, this.sync.saves, this.sync.waiting, this.lifeline.reach.isCutOff);
     });
   }
 }

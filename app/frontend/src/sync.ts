@@ -280,6 +280,10 @@ export class Sync {
   private onAnswer(made: Annotation, timing: Timing, from: Placeholder): void {
     const begin = this.ports.now();
     this.ports.outdate(made.image_id);
+    if (from.ahead) {
+      this.adopt(made);
+      return;
+    }
     if (from.strokes) this.editor.assist(made, from.strokes);
     else this.editor.propose(made, from.instance_id === null);
     this.ports.onAnswer(made, timing, from, begin);

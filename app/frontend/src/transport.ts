@@ -5,8 +5,10 @@ import type { Failure } from "./saves";
 import type { TileRef } from "./tiles";
 import type {
   Annotation,
+  Candidate,
   Category,
   Change,
+  Comment,
   CreateRequest,
   Project,
   ProposeRequest,
@@ -107,6 +109,30 @@ export class Transport {
 
   setPreferences(body: Readonly<Record<string, unknown>>): Promise<unknown> {
     return this.json("PUT", "preferences", { body });
+  }
+
+  /** The proposals that could be accepted by a filter with a least score, the lowest first. */
+  async acceptable(projectId: number, wanted: Filter): Promise<readonly Candidate[]> {
+    const path = `accept/${projectId}?${queryOf(wanted)}`;
+    return (await this.json<{ masks: Candidate[] }>("GET", path)).masks;
+  }
+
+  /** Accept all of them; the answer names the act, for its undo. */
+  acceptAll(projectId: number, wanted: Filter): Promise<{ act: string; count: number }> {
+    const body = { project_id: projectId, ...wanted, states: undefined };
+    return this.json("POST", "accept", { body });
+  }
+
+  undoAccept(projectId: number, act: string): Promise<{ count: number }> {
+    return this.json("DELETE", `accept/${projectId}/${act}`);
+  }
+
+  async comments(imageId: number): Promise<readonly Comment[]> {
+    return (await this.json<{ comments: Comment[] }>("GET", `comments/${imageId}`)).comments;
+  }
+
+  addComment(image_id: number, instance_id: number | null, text: string): Promise<Comment> {
+    return this.json("POST", "comments", { body: { image_id, instance_id, text } });
   }
 
   addCategory(projectId: number, name: string): Promise<Category> {

@@ -87,6 +87,25 @@ export interface Project {
   readonly images: readonly ImageInfo[];
 }
 
+/** What somebody wrote about an image, or about one of its masks. */
+export interface Comment {
+  readonly id: number;
+  readonly image_id: number;
+  readonly instance_id: number | null;
+  readonly person: string;
+  readonly text: string;
+  readonly written_at: string;
+}
+
+/** A proposal that could be accepted with others. */
+export interface Candidate {
+  readonly id: number;
+  readonly image_id: number;
+  readonly number: number;
+  readonly score: number;
+  readonly box: Box;
+}
+
 /** One wish to save: `after` null asks for deletion. */
 export interface Change {
   readonly id: number;
@@ -110,6 +129,7 @@ export interface ProposeRequest {
   readonly instance_id: number | null;
   readonly version: number | null;
   readonly strokes?: readonly Stroke[]; // that correct the instance's mask
+  readonly ahead?: true; // nobody waits for it
 }
 
 export interface CreateRequest extends Wish {

@@ -1,5 +1,7 @@
 /** What the parts around the canvas show, and what they may ask for. */
 
+import type { Bulk } from "./bulk";
+import type { Comments } from "./comments";
 import type { Conflict } from "./conflicts";
 import type { Editor } from "./editor";
 import type { Habits } from "./habits";
@@ -7,9 +9,11 @@ import type { Action } from "./keys";
 import type { Look } from "./look";
 import type { Placing } from "./placings";
 import type { Filter } from "./queue";
+import type { Reviewing } from "./reviewing";
 import type { Scene } from "./scene";
 import type { Category, Counts, ImageInfo, Project, State } from "./types";
 import type { Choice } from "./versus";
+import type { Walk } from "./walk";
 
 /** The state of the studio as its parts read it. */
 export interface View {
@@ -19,6 +23,14 @@ export interface View {
   readonly info: ImageInfo | null; // of the image that is open or being opened
   readonly habits: Habits;
   countsOf(info: ImageInfo): Counts;
+}
+
+/** The state of what belongs to reviewing besides. */
+export interface Desk extends View {
+  readonly walk: Walk;
+  readonly bulk: Bulk;
+  readonly comments: Comments;
+  readonly reviewing: Reviewing;
 }
 
 /** What the parts ask the studio to do. */
@@ -38,6 +50,14 @@ export interface Orders {
   retry(): void;
   decide(conflict: Conflict, choice: Choice): void;
   setFilter(part: Partial<Filter>): void;
+  /** Go to a mask, on whatever image it is. */
+  visit(imageId: number, id: number): void;
+  setScore(score: number): void;
+  acceptAll(): void;
+  comment(about: number | null, text: string): Promise<boolean>;
+  sendBack(id: number, text: string): Promise<boolean>;
+  /** Something is to be shown otherwise. */
+  look(): void;
 }
 
 /** The states in the order people meet them, with the words they read. */

@@ -66,6 +66,16 @@ export class Walk {
     }
   }
 
+  /** Go to a mask wherever it is. */
+  visit(imageId: number, id: number, said = ""): void {
+    const target = { imageId, id, said };
+    if (imageId === this.view.editor.image?.id) this.arrive(target);
+    else {
+      this.target = target;
+      void this.ports.open(imageId);
+    }
+  }
+
   /** Take in what the masks of the open image are now. */
   follow(): void {
     const { image, instances } = this.view.editor;
@@ -82,12 +92,7 @@ export class Walk {
       return;
     }
     if (place.isRound) void this.read();
-    const target = { ...place, said: said + (place.isRound ? "Round again. " : "") };
-    if (place.imageId === this.view.editor.image?.id) this.arrive(target);
-    else {
-      this.target = target;
-      void this.ports.open(place.imageId);
-    }
+    this.visit(place.imageId, place.id, said + (place.isRound ? "Round again. " : ""));
   }
 
   /** An image is on screen: select the mask it was opened for. */

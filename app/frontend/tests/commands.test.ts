@@ -4,11 +4,11 @@ import { Commands } from "../src/commands";
 import type { Creations } from "../src/creations";
 import { Editor } from "../src/editor";
 import { PLAIN_HABITS } from "../src/habits";
+import type { DeskPorts } from "../src/queuecommands";
 import type { Input } from "../src/input";
 import type { Scene } from "../src/scene";
 import { Trail } from "../src/trail";
 import type { Box, Change } from "../src/types";
-import type { Walk } from "../src/walk";
 import { annotation, IMAGE } from "./masks";
 
 let editor: Editor;
@@ -16,6 +16,7 @@ let changes: Change[];
 let reproposed: [number, Box][];
 let said: string[];
 let walked: unknown[];
+let isReviewer: boolean;
 let commands: Commands;
 
 beforeEach(() => {
@@ -24,6 +25,19 @@ beforeEach(() => {
     if (event.kind === "edit") changes.push(event.change);
   });
   const creations = {} as unknown as Creations;
+  isReviewer = false;
+  const desk: DeskPorts = {
+    ...{
+      toggleReviewer: vi.fn(),
+      toggleComments: vi.fn(),
+      toggleFilter: vi.fn(),
+      toggleBulk: vi.fn(),
+    },
+    go: (...step) => walked.push(step),
+    isReviewer: () => isReviewer,
+    obstacle: () => (editor.selected ? "" : "Select a mask first."),
+    askBack: (id) => walked.push(id),
+  };
   commands = new Commands({
     editor,
     scene: {} as Scene,
@@ -31,8 +45,7 @@ beforeEach(() => {
     trail: new Trail({ editor, creations, propose: vi.fn(), say: vi.fn() }),
     creations,
     nextImage: () => null,
-    walk: { go: (...step: unknown[]) => walked.push(step) } as unknown as Walk,
-    toggleFilter: vi.fn(),
+    desk,
     findCategory: vi.fn(),
     habits: () => PLAIN_HABITS,
     setHabits: vi.fn(),
@@ -105,5 +118,25 @@ describe("accepting and going on", () => {
     editor.open(IMAGE, [annotation()]);
     commands.run("accept.next");
     expect([walked, said]).toEqual([[], ["Select a mask first."]]);
+  });
+});
+
+describe("a reviewer", () => {
+  beforeEach(() => {
+    isReviewer = true;
+    editor.open(IMAGE, [annotation({ state: "corrected" }), annotation({ id: 2, number: 2 })]);
+  });
+
+  it("accepts and goes on by Enter", () => {
+    editor.select(1);
+    commands.run("confirm");
+    expect([changes[0].after?.state, walked]).toEqual(["accepted", [[1, "Mask 1 accepted. ", 1]]]);
+  });
+
+  it("is asked why a mask is sent back, and which", () => {
+    commands.run("send.back");
+    editor.select(1);
+    commands.run("send.back");
+    expect([said, walked, changes]).toEqual([["Select a mask first."], [1], []]);
   });
 });

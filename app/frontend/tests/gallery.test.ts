@@ -61,6 +61,7 @@ beforeEach(() => {
     onLeave: note("leave"),
     onProject: note("project"),
     ahead: () => nextImage({ project: gallery.project, info: gallery.info }),
+    onAhead: () => undefined,
     onChosen: note("chosen"),
     onLoaded: note("loaded"),
     onEmpty: note("empty"),

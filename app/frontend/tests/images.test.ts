@@ -26,12 +26,12 @@ afterEach(() => {
 });
 
 it("masks fetched ahead are used, and known to be old", async () => {
-  images.prefetch(INFO);
+  void images.prefetch(INFO);
   expect([(await images.load(INFO)).isAhead, lists]).toEqual([true, 1]);
 });
 
 it("masks fetched ahead are fetched anew after a change", async () => {
-  images.prefetch(INFO);
+  void images.prefetch(INFO);
   images.outdate(1);
   expect([(await images.load(INFO)).isAhead, lists]).toEqual([false, 2]);
 });

@@ -260,3 +260,41 @@ it("strokes that steer are not kept over a crash: a plain proposal would drop th
   await asked[0].fail(new NetworkError("no answer"));
   expect([kept.size, asked[1].request.strokes]).toEqual([0, strokes]);
 });
+
+it("asks once for a mask that nobody waits for, and keeps nothing of it", async () => {
+  const done = proposals.foresee(annotation({ id: 7, version: 3, rle: null }));
+  expect([asked[0].request.ahead, asked[0].request.version]).toEqual([true, 3]);
+  expect([proposals.isAsked, proposals.isRunning(7), kept.size]).toEqual([false, true, 0]);
+  await asked[0].answer({ id: 7, version: 4 });
+  expect(await done).toBe(true);
+  expect([answers.map(({ id }) => id), saves.version(7)]).toEqual([[7], 4]);
+});
+
+it.each<[Error, boolean]>([
+  [error(409, annotation({ id: 7, version: 9 })), true],
+  [error(422), true],
+  [error(429), false],
+  [new NetworkError("down"), false],
+])("says nothing of a mask ahead that fails by %s; to go on is %j", async (failure, expected) => {
+  const done = proposals.foresee(annotation({ id: 7, rle: null }));
+  await asked[0].fail(failure);
+  expect(await done).toBe(expected);
+  expect([asked.length, failures, conflicts, waits, answers]).toEqual([1, [], [], [], []]);
+  expect(proposals.lost).toEqual([]);
+});
+
+it("leaves a box alone ahead that the person is at", async () => {
+  const own = proposals.propose(placeholder("own", 7));
+  expect(await proposals.foresee(annotation({ id: 7, rle: null }))).toBe(true);
+  expect(asked.length).toBe(1);
+  await asked[0].answer({ id: 7 });
+  await own;
+});
+
+it("gives a mask ahead up for what the person asks of its box", async () => {
+  const done = proposals.foresee(annotation({ id: 7, rle: null }));
+  void proposals.propose(placeholder("own", 7));
+  expect(await done).toBe(true);
+  await settle();
+  expect([asked[0].signal.aborted, asked[1].request.ahead]).toEqual([true, undefined]);
+});

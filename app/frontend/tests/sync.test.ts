@@ -263,3 +263,12 @@ describe("what is left by a page that ended", () => {
     ]);
   });
 });
+
+it("shows a mask that was foreseen, which is no act of the person's", async () => {
+  sync.open(IMAGE, list(annotation({ id: 5, version: 2, rle: null })), false);
+  void sync.proposals.foresee(annotation({ id: 5, version: 2, rle: null }));
+  await asked[0].answer(made({ id: 5, version: 3 }));
+  expect([onScreen(), editor.selectedId, editor.undoable]).toEqual([[[5, 3, "proposed"]], null, 0]);
+  expect(editor.find(5)?.rle).not.toBeNull();
+  expect([outdated, said, told]).toEqual([[1], [], []]);
+});

@@ -1,0 +1,64 @@
+"""What the browser may send to the hot path, typed and bounded."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from app.records import Draft, State
+from mal_core.masks import RLE
+
+STROKES, STROKE_POINTS = 64, 1024  # a request may hold
+
+Corners = tuple[float, float, float, float]
+Pixel = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class StrokeBody(BaseModel):
+    """A brush stroke in pixels of the upright image: a disc swept along points."""
+
+    adds: bool
+    radius: float = Field(gt=0, le=1024, allow_inf_nan=False)
+    points: list[tuple[Pixel, Pixel]] = Field(min_length=1, max_length=STROKE_POINTS)
+
+
+class ProposeBody(BaseModel):
+    """A box that asks for its mask; with strokes, an instance whose mask they correct."""
+
+    image_id: int
+    box: Corners
+    category_id: int
+    request_id: str = Field(default="", max_length=64)
+    instance_id: int | None = None
+    version: int | None = None
+    strokes: list[StrokeBody] = Field(default=[], max_length=STROKES)
+    ahead: bool = False  # nobody waits for it: an instance's own box, if the model is free
+
+
+class SaveBody(BaseModel):
+    """What a person wants an instance to be."""
+
+    state: State
+    category_id: int
+    box: Corners
+    rle: dict[str, Any] | None
+    reason: str = Field(default="edit", max_length=64)
+
+    def draft(self) -> Draft:
+        """The same as a draft, its mask checked."""
+        rle = None if self.rle is None else RLE.from_coco(self.rle)
+        return Draft(self.state, self.category_id, self.box, rle)
+
+
+class CreateBody(SaveBody):
+    """An instance that a person makes with its mask: a copy, a part, the other side of a race."""
+
+    image_id: int
+    request_id: str = Field(min_length=1, max_length=64)
+    from_id: int | None = None
+
+
+class CategoryBody(BaseModel):
+    """A new category."""
+
+    project_id: int
+    name: str = Field(min_length=1, max_length=100)

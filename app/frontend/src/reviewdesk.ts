@@ -1,0 +1,72 @@
+/** Puts the parts of reviewing together: the walk, comments, the reviewer, accepting in bulk. */
+
+import { Bulk } from "./bulk";
+import { Comments } from "./comments";
+import type { Crew } from "./orders";
+import type { DeskPorts } from "./queuecommands";
+import { Reviewing } from "./reviewing";
+import type { Desk, View } from "./view";
+import { Walk } from "./walk";
+
+const PATIENCE = 5000; // milliseconds that an act for all waits for the last saves
+
+export type Parts = Omit<Desk, keyof View>;
+
+export function reviewParts(crew: Crew): Parts {
+  const { status, messages } = crew.shell;
+  const say = status.say.bind(status);
+  const tell = messages.add.bind(messages);
+  const onChange = crew.update.bind(crew);
+  const walk = new Walk(crew, crew.transport, {
+    ...{ say, tell, onChange },
+    open: crew.gallery.open.bind(crew.gallery),
+    setPort: crew.setPort.bind(crew),
+  });
+  const person = (): string => crew.project?.person ?? "";
+  const comments = new Comments(crew.transport, { person, tell, onChange });
+  const bulk = new Bulk(crew, crew.transport, {
+    ...{ say, tell, onChange },
+    now: () => new Date().toLocaleTimeString(),
+    filter: () => walk.queue.filter,
+    drained: () => drained(crew),
+    renew: () => {
+      renew(crew);
+    },
+  });
+  const reviewing = new Reviewing(crew, comments, walk, say);
+  return { walk, comments, bulk, reviewing };
+}
+
+export function deskPorts(crew: Crew): DeskPorts {
+  const { walk, reviewing, bulk, shell } = crew;
+  return {
+    go: walk.go.bind(walk),
+    isReviewer: () => reviewing.isOn,
+    toggleReviewer: () => {
+      reviewing.toggle();
+      crew.update();
+    },
+    obstacle: () => reviewing.obstacle,
+    askBack: shell.askBack.bind(shell),
+    toggleComments: shell.toggleComments.bind(shell),
+    toggleFilter: shell.toggleFilter.bind(shell),
+    toggleBulk: () => {
+      if (bulk.isOpen) bulk.close();
+      else void bulk.open();
+    },
+  };
+}
+
+/** Wait for the last saves; false when they do not get through in time. */
+async function drained({ sync: { saves } }: Crew): Promise<boolean> {
+  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE));
+  await Promise.race([saves.drained(), late]);
+  return saves.pending === 0;
+}
+
+/** The server changed masks of any image: read again what is shown, and forget what is old. */
+function renew({ project, gallery }: Crew): void {
+  if (!project) return;
+  for (const { id } of project.images) gallery.images.outdate(id);
+  void gallery.openProject(project.id);
+}

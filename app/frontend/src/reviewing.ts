@@ -1,0 +1,60 @@
+/** A reviewer's work: accept and go on, or send back with a word on what is to be mended. */
+
+import type { Comments } from "./comments";
+import { isSame, TO_REVIEW } from "./queue";
+import { recall } from "./remember";
+import type { View } from "./view";
+import type { Walk } from "./walk";
+
+export const SENT_BACK = "send back"; // the reason of that revision; the server knows the word
+const MODE = "mal-reviewer"; // kept for this browser
+const DONE = { ...TO_REVIEW, states: ["corrected"] } as const;
+
+export class Reviewing {
+  isOn = recall(() => localStorage.getItem(MODE)) !== null;
+
+  constructor(
+    private readonly view: View,
+    private readonly comments: Comments,
+    private readonly walk: Walk,
+    private readonly say: (text: string) => void,
+  ) {}
+
+  /** What the queue shows unless the person filters: a reviewer looks at what others corrected. */
+  get filter(): typeof TO_REVIEW {
+    return this.isOn ? DONE : TO_REVIEW;
+  }
+
+  toggle(): void {
+    const { filter } = this;
+    this.isOn = !this.isOn;
+    recall(() => {
+      if (this.isOn) localStorage.setItem(MODE, "on");
+      else localStorage.removeItem(MODE);
+    });
+    if (isSame(this.walk.queue.filter, filter)) this.walk.setFilter(this.filter);
+    this.say(
+      this.isOn
+        ? "You review: {confirm} accepts and goes on, {send.back} sends back."
+        : "You annotate.",
+    );
+  }
+
+  /** Why the selected mask cannot be sent back, in words; "" when it can. */
+  get obstacle(): string {
+    const item = this.view.editor.selected;
+    if (!item) return "Select a mask first.";
+    return item.rle === null ? `Mask ${item.number} is only a box.` : "";
+  }
+
+  /** Comment on a mask and put it before the annotators again; false where that was not possible. */
+  async sendBack(id: number, text: string): Promise<boolean> {
+    if (!(await this.comments.add(id, text))) return false;
+    const { editor } = this.view;
+    const item = editor.find(id);
+    if (!item) return true; // another image is open by now, or somebody deleted it
+    editor.edit([item], { state: "proposed" }, SENT_BACK);
+    this.walk.go(1, `Mask ${item.number} sent back. `, id);
+    return true;
+  }
+}
