@@ -120,7 +120,7 @@ export const KEY_ROWS: readonly KeyRow[] = [
   row("Queue", "accept.next", "Accept and go on", "Y"),
   row("Queue", "queue.filter", "Open the filter of the queue", "Shift+Q"),
   row("Queue", "accept.above", "Accept all above a score", "Shift+Y"),
-  row("Queue", "comment", "Comment", "Shift+J"),
+  row("Queue", "comment", "Comment", "Shift+U"),
   row("Queue", "send.back", "Send back with a comment", "U"),
   row("Queue", "reviewer", "Review, or annotate", "Shift+R"),
   row("Masks", "select.next", "Next mask", "N"),
