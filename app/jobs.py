@@ -23,7 +23,7 @@ from app.history import newest_proposals
 from app.images import path_of
 from app.learning import Labels, check_enough, choose_splits, gather, snapshot
 from app.records import Job, JobState, ModelState, ModelVersion, NewModel, Split
-from app.settings import PHOTOS, Settings
+from app.settings import PHOTOS, REMINDERS, Settings
 from app.store import Store
 from app.worker import Worker
 from app.workflow import Workflow
@@ -202,6 +202,7 @@ class Jobs:
             *("--held-out", files[Split.HELD_OUT]),
             *("--weights", str(weights.resolve())),
             *("--out", str((folder / NEW_WEIGHTS).resolve())),
+            *("--distil", *(str(PHOTOS / name) for name in REMINDERS)),
             *(("--probe", str(probe.resolve()), str(PHOTOS)) if probe.exists() else ()),
             *("--device", self._settings.device, "--threads", str(self._settings.threads)),
             *(("--resume",) if job.launches > 1 else ()),

@@ -17,6 +17,10 @@ from app.errors import StudioError
 
 _PREFIX = "MAL_"
 PHOTOS = Path(skimage.data.__file__).parent  # freely licensed; scikit-image brings them along
+# On these a fine-tune stays with its parent. None of them is the probe's, nor another view of one.
+REMINDERS = ("brick.png", "clock_motion.png", "color.png", "grass.png", "gravel.png", "horse.png",
+             "hubble_deep_field.jpg", "microaneurysms.png", "moon.png", "page.png", "retina.jpg",
+             "text.png")  # fmt: skip
 _BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "mal-small-256.safetensors"
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 

@@ -26,6 +26,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from app.settings import PHOTOS, REMINDERS  # noqa: E402
 from bench.adapt_data import Domain, make_domain, take  # noqa: E402
 from bench.adapt_person import Corrected, Hand, Pace, correct, iou  # noqa: E402
 from bench.adapt_show import draw_plot, to_table  # noqa: E402
@@ -130,10 +131,11 @@ def trained(domain: Domain, cell: Cell, weights: Path, out: Path) -> Predictor:
             replace(a, rle=None, extra={}, box=tuple(a.extra["drawn"])) for a in lessons.annotations
         ]
         lessons = replace(lessons, annotations=drawn)
-    material = Material(take(lessons, cell.count), domain.choose, domain.folder)
+    photos = [PHOTOS / name for name in REMINDERS]  # as in the studio
+    material = Material(take(lessons, cell.count), domain.choose, domain.folder, photos=photos)
     config = FinetuneConfig(seed=cell.seed)
     if cell.kind == "random":  # nothing to stay near to
-        config = replace(config, pull=0.0, decoder_rate=1e-3, encoder_rate=1e-3)
+        config = replace(config, pull=0.0, distil_batch=0, decoder_rate=1e-3, encoder_rate=1e-3)
     new = out / f"{cell.name}.safetensors"
     events = finetune(parent, material, new, config, torch.device("cpu"), resume=True)
     for event in events:

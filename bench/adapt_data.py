@@ -100,7 +100,7 @@ def take(data: Dataset, count: int) -> Dataset:
     return replace(data, images=images, annotations=annotations)
 
 
-def draw_rings(folder: Path, count: int, seed: int) -> Dataset:
+def draw_rings(folder: Path, count: int, seed: int, hole: float = HOLE) -> Dataset:
     """Images of rings that differ from what is in and around them by their grain alone.
 
     A new definition of what an object is, and hard to see: two rings an image, of the background's
@@ -110,6 +110,7 @@ def draw_rings(folder: Path, count: int, seed: int) -> Dataset:
         folder: for the PNG files.
         count: of images.
         seed: of everything.
+        hole: its radius, as a share of the ring's; 0 draws discs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
@@ -119,7 +120,7 @@ def draw_rings(folder: Path, count: int, seed: int) -> Dataset:
         picture, other = grain(angle, random), grain(angle + np.pi / 4, random)
         middle = SIDE / 2
         for place in ((middle * 0.55, middle), (middle * 1.45, middle)):
-            ring = draw_ring(place, random)
+            ring = draw_ring(place, random, hole)
             picture = np.where(ring, other, picture)
             rle = encode(ring, height=SIDE, width=SIDE)
             assert rle.box is not None
@@ -143,7 +144,9 @@ def grain(angle: float, random: np.random.Generator) -> NDArray[np.float64]:
     return scaled
 
 
-def draw_ring(place: tuple[float, float], random: np.random.Generator) -> NDArray[np.bool_]:
+def draw_ring(
+    place: tuple[float, float], random: np.random.Generator, hole: float
+) -> NDArray[np.bool_]:
     """(SIDE, SIDE) a star-shaped outline with soft bumps around a place (x, y), and its hole."""
     down, across = np.mgrid[:SIDE, :SIDE] + 0.5
     turn = np.arctan2(down - place[1], across - place[0])
@@ -153,7 +156,7 @@ def draw_ring(place: tuple[float, float], random: np.random.Generator) -> NDArra
     )
     radius = random.uniform(28, 42) * (1 + bumps)
     share = np.hypot(down - place[1], across - place[0]) / radius
-    ring: NDArray[np.bool_] = (share < 1) & (share > HOLE)
+    ring: NDArray[np.bool_] = (share < 1) & (share >= hole)
     return ring
 
 
@@ -173,6 +176,12 @@ def make_domain(name: str, train: Path, unseen: Path, work: Path, *, seen: bool)
     if name == "damage":
         damage = read_sources(unseen, ["cardamage_tr", "cars_urvashi"])
         return split(name, damage, unseen, (0.5, 0.15), 6, seen=seen)
-    source = read_sources(train, [name])
-    source = replace(source, images=list(source.images)[:: max(1, len(source.images) // IMAGES)])
-    return split(name, source, train, (0.55, 0.15), 6, seen=seen)
+    return split(name, thin(read_sources(train, [name])), train, (0.55, 0.15), 6, seen=seen)
+
+
+def thin(data: Dataset) -> Dataset:
+    """About IMAGES images, evenly from all, and what is on them."""
+    images = list(data.images)[:: max(1, len(data.images) // IMAGES)]
+    kept = {image.id for image in images}
+    annotations = [a for a in data.annotations if a.image_id in kept]
+    return replace(data, images=images, annotations=annotations)

@@ -1,6 +1,6 @@
 """What a fine-tune costs: time of each part, processor time and peak memory, by corrections.
 
-    python bench/finetune.py SOURCE/ [--counts 50 500] [--photos PHOTOS/] [--probe DATA IMAGES/]
+    python bench/finetune.py SOURCE/ [--counts 50 500] [--photos PHOTO ...] [--probe DATA IMAGES/]
 
 SOURCE/ holds annotations.json (COCO, with masks) and images/. Each count of masks is learnt by
 `python -m mal_core finetune`, as the studio starts it, and judged by masks of other images.
@@ -52,10 +52,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("--counts", type=int, nargs="+", default=[50])
-    parser.add_argument("--photos", type=Path)
+    parser.add_argument("--photos", nargs="+", default=[], help="as --distil; folders, too")
     parser.add_argument("--probe", type=Path, nargs=2)
     arguments, more = parser.parse_known_args()
-    words = [*(["--distil", str(arguments.photos)] if arguments.photos else []), *more]
+    words = [*(["--distil", *arguments.photos] if arguments.photos else []), *more]
     words += ["--probe", *map(str, arguments.probe)] if arguments.probe else []
     print("| masks | start | features | training | judging | wall | CPU | RSS | epochs | gain |")
     print("|---|---|---|---|---|---|---|---|---|---|")

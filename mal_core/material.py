@@ -1,7 +1,7 @@
 """What a fine-tune learns from and is judged by."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +14,6 @@ from mal_core.dataset import (
     chance_examples,
     exact_examples,
     labelled,
-    pictures_of,
     touched,
     training_examples,
 )
@@ -33,14 +32,15 @@ class Material:
         held_out: what chooses the epoch and judges; without a mask in it, nothing does.
         folder: where the image files of both are.
         probe: masks of other things, which the new weights should not unlearn; or None.
-        photos: a folder of other photos, on which they stay near their parent; or None.
+        photos: files of other photos, on which they stay near their parent; none of the probe's,
+            which should tell of what nothing kept the weights from forgetting.
     """
 
     train: Dataset
     held_out: Dataset
     folder: Path
     probe: Source | None = None
-    photos: Path | None = None
+    photos: Sequence[Path] = ()
 
     def __post_init__(self) -> None:
         if not boxed(self.train):
@@ -53,8 +53,10 @@ class Material:
             raise TrainingError(f"images both trained on and held out: {shared[:3]}")
         if self.probe is not None and not labelled(self.probe.dataset):
             raise InputError("the probe needs at least one mask")
-        if self.photos is not None and not pictures_of(self.photos):
-            raise InputError(f"there is no image in {self.photos.name}")
+        probe = self.probe
+        probed = {probe.folder / i.file_name for i in probe.dataset.images} if probe else set()
+        if shared := sorted(path.name for path in probed & set(self.photos)):
+            raise InputError(f"images both of the probe and to stay near the parent: {shared[:3]}")
         for annotation in self.train.annotations:
             touched(annotation)
 
@@ -82,9 +84,8 @@ class Material:
     def sha256(self) -> str:
         """Of all that weights are made from, hexadecimal; photos go by their names and sizes."""
         digest = hashlib.sha256(coco.write(self.train) + coco.write(self.held_out))
-        if self.photos is not None:
-            for path in pictures_of(self.photos):
-                digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        for path in self.photos:
+            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
         return digest.hexdigest()
 
     def lessons(self, crop: CropConfig, config: FinetuneConfig) -> Iterator[Example]:
@@ -97,5 +98,4 @@ class Material:
 
     def elsewhere(self, crop: CropConfig, config: FinetuneConfig) -> Iterator[Example]:
         """`config.distil_crops` crops of the other photos, none without photos."""
-        pictures = pictures_of(self.photos) if self.photos else []
-        return chance_examples(pictures, config.distil_crops, crop, config.seed)
+        return chance_examples(self.photos, config.distil_crops, crop, config.seed)

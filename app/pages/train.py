@@ -197,8 +197,16 @@ def curve_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": GREY},
         legend={"orientation": "h", "y": 1.15, "x": 1, "xanchor": "right"},  # clear of the label
-        xaxis={"title": "Epoch", "gridcolor": GRID, "zeroline": False},
-        yaxis={"title": "Held-out IoU", "gridcolor": GRID},
-        yaxis2={"title": "Loss", "overlaying": "y", "side": "right", "showgrid": False},
-    )
+        xaxis={"title": "Epoch", "gridcolor": GRID, "zeroline": False, "dtick": 1,
+               "range": [-0.1, 0.1 + max([1, *(row.get("epochs", 1) for row in rows)])]},
+        yaxis={"title": "Held-out IoU", "gridcolor": GRID, "range": _around(rows, 0.05)},
+        yaxis2={"title": "Loss", "overlaying": "y", "side": "right", "showgrid": False,
+                "rangemode": "tozero"},
+    )  # fmt: skip
     return figure
+
+
+def _around(rows: Sequence[Mapping[str, Any]], room: float) -> list[float]:
+    """A range of IoU that holds all of a curve, with room for one that just begins."""
+    values = [row["held_out_iou"] for row in rows if row["held_out_iou"] is not None] or [0.5]
+    return [max(0.0, min(values) - room), min(1.0, max(values) + room)]

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from mal_core.commands.options import (
     show,
 )
 from mal_core.config import add_options
+from mal_core.dataset import pictures_of
+from mal_core.errors import InputError
 from mal_core.finetune import finetune
 from mal_core.finetune_config import FinetuneConfig
 from mal_core.material import Material
@@ -35,8 +37,8 @@ def add(commands: Any) -> None:  # noqa: ANN401
     command.add_argument("--out", type=Path, required=True, metavar="NEW.safetensors")
     command.add_argument("--probe", nargs=2, type=Path, metavar=("PROBE.json", "PROBE_IMAGES/"),
                          help="masks of other things, measured before and after")  # fmt: skip
-    command.add_argument("--distil", type=Path, metavar="PHOTOS/",
-                         help="other photos, on which to stay with the parent")  # fmt: skip
+    command.add_argument("--distil", nargs="+", type=Path, default=[], metavar="PHOTO",
+                         help="other photos or folders, to stay with the parent on")  # fmt: skip
     command.add_argument("--resume", action="store_true", help="go on with an unfinished run")
     add_weights(command)
     add_device(command)
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         held_out=coco.read(arguments.held_out) if arguments.held_out else NOTHING,
         folder=arguments.images,
         probe=_probe(arguments.probe),
-        photos=arguments.distil,
+        photos=_photos(arguments.distil),
     )
     events = finetune(
         checkpoints.load(arguments.weights),
@@ -65,6 +67,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _probe(paths: tuple[Path, Path] | None) -> Source | None:
     return Source(coco.read(paths[0]), paths[1]) if paths else None
+
+
+def _photos(paths: Sequence[Path]) -> list[Path]:
+    found = [f for path in paths for f in (pictures_of(path) if path.is_dir() else [path])]
+    if paths and not found:
+        raise InputError(f"there is no image in {paths[0].name}")
+    if missing := [path.name for path in found if not path.is_file()]:
+        raise InputError(f"there is no photo {missing[0]}")
+    return found
 
 
 def _print_events(events: Iterable[Mapping[str, Any]], *, as_json: bool) -> None:

@@ -280,6 +280,16 @@ def test_there_must_be_something_to_learn_from(
         Material(empty, draw_dataset(2, 2), tmp_path)
 
 
+def test_the_probe_tells_of_photos_that_nothing_reminded_of(
+    draw_dataset: Draw, tmp_path: Path
+) -> None:
+    probe = Source(draw_dataset(4, 1), tmp_path)
+    photos = [tmp_path / "4.png", tmp_path / "5.png"]
+    with pytest.raises(InputError, match=r"to stay near the parent: \['4.png'\]"):
+        Material(draw_dataset(0, 2), draw_dataset(2, 2), tmp_path, probe, photos)
+    assert Material(draw_dataset(0, 2), draw_dataset(2, 2), tmp_path, probe, photos[1:]).photos
+
+
 def without_masks(dataset: Dataset) -> Dataset:
     return replace(dataset, annotations=[replace(a, rle=None) for a in dataset.annotations])
 

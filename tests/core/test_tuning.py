@@ -14,6 +14,7 @@ from mal_core import tuning as tunings
 from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Dataset
 from mal_core.config import CRFConfig, LossConfig
+from mal_core.dataset import pictures_of
 from mal_core.features import Batch, FeatureCache
 from mal_core.finetune_config import FinetuneConfig
 from mal_core.losses import box_only_loss, distil_losses, mask_losses
@@ -57,7 +58,9 @@ def caches(tiny: Checkpoint, draw_dataset: Draw, tmp_path: Path) -> Caches:
     """Six crops with masks, four held out, three of other photos."""
     train, held_out = draw_dataset(0, 3), draw_dataset(3, 2)
     photos = tmp_path / "images"
-    return fill(tiny, Material(train, held_out, photos, photos=photos), tmp_path / "features")
+    return fill(
+        tiny, Material(train, held_out, photos, photos=pictures_of(photos)), tmp_path / "features"
+    )
 
 
 @pytest.fixture

@@ -169,7 +169,6 @@ def test_a_fine_tune_shows_its_figures_and_leaves_the_word_to_the_person(
     page.get_by_role("button", name="Fine-tune").click()
     expect(page.get_by_role("progressbar")).to_be_visible()
     expect(page.get_by_text("learning", exact=False).first).to_be_visible(timeout=3 * MINUTE)
-    shot(page, "08-learning")
     asked = page.get_by_role("button", name="Keep the old")  # four masks are too few to judge by
     decided = asked.or_(page.get_by_text("Refused: the old"))
     expect(decided).to_be_visible(timeout=5 * MINUTE)

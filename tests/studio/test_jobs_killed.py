@@ -14,6 +14,9 @@ import pytest
 from app.errors import NotAllowed
 from app.jobs import Jobs
 from app.records import JobState
+from app.settings import PHOTOS, REMINDERS, Settings
+from mal_core import coco
+from mal_core.dataset import read_image
 from tests.studio.conftest import Studio
 from tests.studio.trainer import (
     DIE,
@@ -75,6 +78,21 @@ def test_the_real_command_resumes_from_the_second_launch_on(studio: Studio, jobs
         job = studio.store.launch_job(job.id, params, studio.project.created_at)
         commands.append(Jobs._command(jobs, job))
     assert [("--resume" in command) for command in commands] == [False, True]
+
+
+def test_a_fine_tune_stays_with_its_parent_on_photos_that_the_probe_does_not_ask_about(
+    studio: Studio, jobs: Jobs
+) -> None:
+    params = {"parent_id": model_in_use(studio), "held_out_images": []}
+    job = studio.store.add_job(studio.project.id, "fine-tune", params, studio.project.created_at)
+    command = Jobs._command(jobs, studio.store.launch_job(job.id, params, job.created_at))
+    photos = [PHOTOS / name for name in REMINDERS]
+    start = command.index("--distil") + 1
+    assert command[start : start + len(photos)] == list(map(str, photos))
+    assert all(min(read_image(path).shape[:2]) > 100 for path in photos)
+    probe = coco.read(Settings().probe)
+    scenes = {image.file_name.split("_")[0] for image in probe.images}
+    assert not {path.name.split("_")[0] for path in photos} & scenes
 
 
 def test_the_end_of_the_studio_leaves_a_job_that_the_next_one_goes_on_with(

@@ -234,6 +234,17 @@ def test_the_curve_shows_both_figures_and_bears_gaps() -> None:
     assert (list(iou.y), list(loss.y), list(loss.x)) == ([None, None], [None, 0.5], [0, 1])
 
 
+@pytest.mark.parametrize("ious", [[0.9], [0.02, 0.99], [None]], ids=str)
+def test_the_axes_hold_the_whole_curve_from_its_first_point_on(ious: list[float | None]) -> None:
+    rows = [{"epoch": n, "epochs": 3, "loss": 1.0, "held_out_iou": iou}
+            for n, iou in enumerate(ious)]  # fmt: skip
+    layout = curve_figure(rows).layout
+    (left, right), (low, high) = layout.xaxis.range, layout.yaxis.range
+    assert left < 0 < 3 < right
+    assert 0 <= low < high <= 1
+    assert all(low <= iou <= high for iou in ious if iou is not None)
+
+
 def test_the_ledger_is_summed_up_in_words_a_table_and_a_plot() -> None:
     assert "Accept or correct a mask" in summary_text([], 5)
     assert summary_text(ENTRIES, 0) == "3 masks finished, 0 wait for review."
