@@ -102,10 +102,8 @@ def fill(settings: Settings, store: Store, project: int, n_images: int, per_imag
             raster.parent.mkdir(parents=True, exist_ok=True)
             if not raster.exists():
                 Pil.new("1", (WIDTH, HEIGHT)).save(raster)
-            chosen = [(place * 7 + n) % len(masks) for n in range(per_image)]
-            store.add_instances(
-                new(image.id, [masks[n] for n in chosen], categories), "me", "", NOW
-            )
+            chosen = list(islice(masks, per_image))
+            store.add_instances(new(image.id, chosen, categories), "me", "", NOW)
 
 
 def new(image_id: int, masks: Sequence[RLE], categories: Sequence[int]) -> list[NewInstance]:
