@@ -8,12 +8,11 @@ from pathlib import Path, PurePosixPath
 from typing import Generic, TypeVar
 
 from app.exchange.names import unique_names
-from app.exchange.sheets import Size, stem_of, within
+from app.exchange.sheets import PHOTOS, Size, is_photo, stem_of, within
 from app.images import SUFFIXES, Intake
 from app.records import Image, TakenImage
 from mal_core.errors import InputError
 
-_FOLDERS = ("images", "JPEGImages")
 T = TypeVar("T")
 
 
@@ -48,9 +47,17 @@ class Album:
         images: of the project.
         files: what came along, by name; those with an image's suffix may be new images.
         intake: decodes them, into a place of its own.
+        paints: whether the files' format has masks as PNG; then only a folder of images has images.
     """
 
-    def __init__(self, images: Sequence[Image], files: Mapping[str, Path], intake: Intake) -> None:
+    def __init__(
+        self,
+        images: Sequence[Image],
+        files: Mapping[str, Path],
+        intake: Intake,
+        *,
+        paints: bool = False,
+    ) -> None:
         self._files = files
         self._intake = intake
         self._known = {image.id: image for image in images}
@@ -59,8 +66,7 @@ class Album:
         self._exported = dict(_exported(images))
         self._stems = {stem_of(name): image for name, image in self._exported.items()}
         self._images = _Names([(image.file_name, image) for image in images])
-        suffixes = ((name, PurePosixPath(name).suffix.lower()) for name in files)
-        pictures = [name for name, suffix in suffixes if suffix in SUFFIXES]
+        pictures = [name for name in files if _may_be_image(name, paints=paints)]
         self._pictures = _Names([(_bare(name), name) for name in pictures])
         # Kept, since a second look at a data set must not decode anything again.
         self._matches: dict[str, Match | None] = {}
@@ -156,9 +162,14 @@ def _exported(images: Sequence[Image]) -> Iterable[tuple[str, Image]]:
             yield from ((name, by_number[number]) for number, name in names.items())
 
 
+def _may_be_image(name: str, *, paints: bool) -> bool:
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix in SUFFIXES and (is_photo(name) or not (paints and suffix == ".png"))
+
+
 def _bare(name: str) -> str:
     """The name of an image in a data set, without the folder that holds all images."""
-    return within(name, *_FOLDERS) or name
+    return within(name, *PHOTOS) or name
 
 
 def _hash(path: Path) -> str:

@@ -158,7 +158,7 @@ class _Run:
         self._files = {found.name: found.path for found in expanded.files}
         self._doubts = [*expanded.skipped, *_twice(expanded)]
         images = [summary.image for summary in store.list_images(project_id)]
-        self._album = Album(images, self._files, intake)
+        self._album = Album(images, self._files, intake, paints=format_.paints)
         self._categories = {
             category.name.casefold(): category.id for category in store.list_categories(project_id)
         }

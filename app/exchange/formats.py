@@ -26,6 +26,7 @@ class Format:
         loses: what the format has no room for; "" if nothing of ours.
         by_stem: whether its files are named after images without their suffix.
         images: the folder that rasters go to.
+        paints: whether its masks are pictures, which are PNG files like images.
         family: whose fields of other tools it keeps; formats of one family share them.
         room: what of a sheet the format has room for; an export is measured against this.
         show: what of a sheet comes back, by which an import knows it again; None if all does.
@@ -40,6 +41,7 @@ class Format:
     family: str
     by_stem: bool = True
     images: str = "images"
+    paints: bool = False
     room: Callable[[Sheet], Sheet] = _whole
     show: Callable[[Sheet], Sheet] | None = None
 
@@ -66,6 +68,7 @@ _ALL = (
         False,
         _OVERLAPS,
         "panoptic",
+        paints=True,
         show=png.show_instances,
     ),
     Format(
@@ -97,6 +100,7 @@ _ALL = (
         f"{_OVERLAPS}; from the 255th on, instances of an image keep only their box",
         "voc",
         images="JPEGImages",
+        paints=True,
         show=voc.show,
     ),
     Format("labelme", "LabelMe", labelme.read, labelme.write, False, "", "labelme"),
@@ -110,6 +114,7 @@ _ALL = (
         False,
         _OVERLAPS,
         "png",
+        paints=True,
         show=png.show_instances,
     ),
     Format(
@@ -121,6 +126,7 @@ _ALL = (
         f"{_CATEGORIES_ONLY}; {_OVERLAPS}",
         "png",
         room=png.merge_categories,
+        paints=True,
         show=png.show_categories,
     ),
 )

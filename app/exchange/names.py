@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
+from app.exchange.sheets import stem_of
 from app.images import clean_name
 from app.records import Image
 
@@ -25,13 +26,15 @@ def unique_names(
     """
     names: dict[int, str] = {}
     taken: set[str] = set()
-    counts = Counter(image.file_name for image in images)
+    counts = Counter(_said(image, by_stem=by_stem) for image in images)
     for image in images:
         path = PurePosixPath(_visible(clean_name(image.file_name)))
         if with_rasters and path.suffix.lower() not in _SUFFIXES[image.extension]:
             path = path.with_name(f"{path.name}.{image.extension}")
         name, stem = path, path.stem
-        if counts[image.file_name] > 1:  # which of them a bare name means, nobody could tell
+        if (
+            counts[_said(image, by_stem=by_stem)] > 1
+        ):  # which of them a bare name means, nobody could tell
             stem += f"-{image.number}"
             name = path.with_name(stem + path.suffix)
         while _key(name, by_stem=by_stem) in taken:
@@ -49,6 +52,11 @@ def renamed(images: Sequence[Image], names: Mapping[int, str]) -> dict[str, str]
         for image in images
         if names[image.number] != image.file_name
     }
+
+
+def _said(image: Image, *, by_stem: bool) -> str:
+    """What a format says of an image's own name."""
+    return stem_of(image.file_name) if by_stem else image.file_name
 
 
 def _visible(name: str) -> str:

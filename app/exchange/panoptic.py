@@ -18,6 +18,7 @@ from app.exchange.sheets import (
     as_text,
     as_whole,
     box_of,
+    is_photo,
     stem_of,
 )
 from mal_core.errors import InputError
@@ -110,8 +111,14 @@ class _Reader:
     def _picture(self, annotation: dict[str, Any]) -> str:
         """The name of an annotation's picture among all files."""
         wanted = as_text(annotation.get("file_name"), "file_name")
-        fitting = [n for n in self._reading.files if n == wanted or n.endswith(f"/{wanted}")]
-        pictures = [n for n in fitting if not n.startswith("images/")] or fitting
+        fitting = [
+            name
+            for name in self._reading.files
+            if (name == wanted or name.endswith(f"/{wanted}")) and not is_photo(name)
+        ]
+        # That of sub/a.png ends with a.png as well.
+        depth = min((name.count("/") for name in fitting), default=0)
+        pictures = [name for name in fitting if name.count("/") == depth]
         if len(pictures) != 1:
             raise InputError(f"{len(pictures)} files are named {wanted!r:.80}, not one")
         return pictures[0]

@@ -9,6 +9,7 @@ import orjson
 
 from app.exchange.labelmaps import load_map, paint, to_masks, to_png, to_png_16, visible
 from app.exchange.sheets import (
+    MASKS,
     Entry,
     Legend,
     Reading,
@@ -20,6 +21,7 @@ from app.exchange.sheets import (
     as_text,
     as_whole,
     box_of,
+    is_photo,
     stem_of,
     with_masks,
     within,
@@ -30,8 +32,6 @@ from mal_core.masks import RLE, union
 CATEGORIES, INSTANCES = "categories.json", "instances.json"
 UNNAMED = "object"  # the category of instances in a PNG that came without names
 _VALUE_MAX = 2**16 - 1
-_IMAGES = ("images", "JPEGImages")
-_MASKS = ("masks", "labels", "annotations", "SegmentationClass", "SegmentationObject")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def read_instances(reading: Reading) -> Iterator[Sheet]:
             names = _read_instances(reading)
     for name, size in _pictures(reading):
         with reading.telling(name):
-            inner = within(name, *_MASKS) or name
+            inner = within(name, *MASKS) or name
             yield _read_one(reading, name, size, names.get(inner), UNNAMED)
 
 
@@ -120,23 +120,17 @@ def show_categories(sheet: Sheet) -> Sheet:
 
 def _pictures(reading: Reading) -> Iterator[tuple[str, Size]]:
     """Each PNG that is a mask, with the image it belongs to."""
-    names = [name for name in reading.named(".png") if not _is_image(name)]
+    names = [name for name in reading.named(".png") if not is_photo(name)]
     if not names:
         raise InputError("there is no .png file outside a folder of images")
-    inside = [name for name in names if within(name, *_MASKS) is not None]
+    inside = [name for name in names if within(name, *MASKS) is not None]
     for name in inside or names:
-        stem = stem_of(within(name, *_MASKS) or name)
+        stem = stem_of(within(name, *MASKS) or name)
         with reading.telling(name):
             if (size := reading.find(stem)) is None:
                 reading.unmatched.append(stem)
             else:
                 yield name, size
-
-
-def _is_image(name: str) -> bool:
-    """Whether the first of the folders that says so is one of images."""
-    known = [part for part in PurePosixPath(name).parts[:-1] if part in _IMAGES + _MASKS]
-    return bool(known) and known[0] in _IMAGES
 
 
 def _read_one(

@@ -21,6 +21,8 @@ from mal_core.masks import RLE
 
 Fields = Mapping[str, Any]
 REPORT = "report.json"
+PHOTOS = ("images", "JPEGImages")  # folders of images
+MASKS = ("masks", "labels", "annotations", "panoptic", "SegmentationClass", "SegmentationObject")
 _FILE_MAX = 512 * 2**20  # bytes of a file that is read as a whole
 
 
@@ -194,6 +196,12 @@ def within(name: str, *folders: str) -> str | None:
         if part in folders:
             return "/".join(parts[:place] + parts[place + 1 :])
     return None
+
+
+def is_photo(name: str) -> bool:
+    """Whether a name lies in a folder of images, rather than in one of masks or in none."""
+    known = [part for part in PurePosixPath(name).parts[:-1] if part in PHOTOS + MASKS]
+    return bool(known) and known[0] in PHOTOS
 
 
 def as_object(value: object, what: str) -> dict[str, Any]:

@@ -338,6 +338,9 @@ def test_photos_beside_the_masks_are_images_and_not_masks(trade: Trade, folder: 
     (folder / "masks" / "a.png").write_bytes(png(block().astype(np.uint8)))
     report = trade.bring(empty, "png", folder)
     assert (report.n_new_images, report.n_masks) == (1, 1)
+    (folder / "images" / "a.png").unlink()
+    alone = trade.bring(trade.project("Emptier"), "png", folder)
+    assert (alone.n_new_images, alone.unmatched) == (0, ["a"])
 
 
 # Fields of other tools, and how far they travel

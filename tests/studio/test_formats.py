@@ -7,7 +7,7 @@ import pytest
 
 from app.exchange import FORMATS
 from mal_core.masks import RLE, decode, encode, iou
-from tests.studio.trade import CASES, HEIGHT, WIDTH, Case, Trade
+from tests.studio.trade import CASES, HEIGHT, WIDTH, Case, Trade, disc
 
 OVERLAY = ("coco-panoptic", "voc", "png", "png-semantic")
 
@@ -80,6 +80,27 @@ def test_what_a_format_can_hold_comes_back_pixel_for_pixel(
 def beyond(name: str, expected: list[tuple[str, RLE]]) -> list[tuple[str, RLE]]:
     """What VOC's palette has no value for."""
     return expected[254:] if name == "voc" else []
+
+
+CLASHING = ("a.jpg", "a.png", "A.JPG", "sub/a.jpg", ".b.jpg", "sub/.c/d.jpg", "images/masks/e.jpg")
+
+
+@pytest.mark.parametrize("include_images", [False, True])
+@pytest.mark.parametrize("name", FORMATS)
+def test_names_that_would_clash_or_hide_are_changed_and_known_again(
+    trade: Trade, name: str, include_images: bool
+) -> None:
+    project = trade.project("Names")
+    for place, file_name in enumerate(CLASHING):
+        masks = [("leaf", disc(8 + 4 * place, 15, 5))]
+        trade.fill(project, trade.image(project, file_name), Case(masks))
+    report = trade.export(project, name, include_images=include_images)
+    assert report.n_exact == len(CLASHING)
+    assert report.renamed[".b.jpg (image 5)"].startswith("_b.jpg")
+    again = trade.bring(project, name, report.path, dry_run=True)
+    assert (again.n_images, again.n_known) == (len(CLASHING), len(CLASHING))
+    assert (again.n_new_images, again.unmatched, again.problems) == (0, [], [])
+    report.path.unlink()
 
 
 @pytest.mark.parametrize("name", FORMATS)
