@@ -3,10 +3,12 @@
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from app.errors import StudioError
 from app.exchange.album import Album, Match
 from app.exchange.formats import Format
 from app.exchange.matching import Fate, Verdict, judge
@@ -93,10 +95,13 @@ class Importer:
         Raises:
             NotFound: there is no such project.
             BadDataset: with a line for each problem; nothing was changed.
+            StudioError: the disk is full, or refuses; no instance came in.
         """
         settings = self._settings
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=settings.data_dir, prefix="import-") as folder:
+        with (
+            _explained(),
+            tempfile.TemporaryDirectory(dir=settings.data_dir, prefix="import-") as folder,
+        ):
             scratch = Path(folder)
             beside = replace(settings, data_dir=scratch / "taken")
             expanded = _expand(paths, scratch, settings)
@@ -111,6 +116,15 @@ class Importer:
                 _keep(taken, beside, settings)
             with self._store.transaction():
                 return run.write(person, now)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what the disk can cause into an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise StudioError(f"nothing was imported: {error.strerror or error}") from error
 
 
 def _expand(paths: Sequence[Path], scratch: Path, settings: Settings) -> Expanded:

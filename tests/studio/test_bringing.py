@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pil
 
+from app.errors import StudioError
 from app.exchange import ImportReport
 from app.images import path_of
 from app.records import Image, Project, State
@@ -230,7 +231,7 @@ def test_a_failure_in_the_middle_of_writing_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(trade.store, "keep_fields", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StudioError, match="nothing was imported: No space"):
         bring(trade, project, dataset(MASK, BOX))
     assert trade.drafts(project) == []
     assert trade.store.list_categories(project.id) == []
