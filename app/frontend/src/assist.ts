@@ -25,7 +25,7 @@ export function strokesOf(steps: readonly Step[], id: number): readonly Stroke[]
     const entry = step.find((one) => one.id === id);
     if (!entry) continue;
     if (later && !isSame(entry.after, later.before)) break;
-    if (entry.stroke) found.push(entry.stroke);
+    if (entry.strokes) found.push(...[...entry.strokes].reverse());
     else if (!entry.isAnswer && !isSame(entry.before, entry.after)) break;
     later = entry;
   }

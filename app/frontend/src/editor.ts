@@ -14,10 +14,10 @@ import { Patch } from "./patch";
 import { encode } from "./rle";
 import type { Annotation, Box, Change, Point, Rect, Snapshot, Stroke, Tool } from "./types";
 
-interface Painting extends Stroke {
+interface Painting {
   readonly id: number;
   readonly patch: Patch; // runs ahead of the instance's mask
-  readonly points: Point[];
+  readonly strokes: (Stroke & { readonly points: Point[] })[]; // one for each change of the radius
 }
 
 const NOWHERE: Rect = { x0: 0, y0: 0, x1: 0, y1: 0 }; // the pixels are as they were
@@ -50,6 +50,11 @@ export class Editor extends Choice {
   /** Whether the tool at hand makes new boxes, so that a category is meant for them. */
   get drawsBoxes(): boolean {
     return this.tool === "box" || this.tool === "extreme";
+  }
+
+  /** The radius of the stroke that is being drawn, or of the next one. */
+  get brushRadius(): number {
+    return this.stroke?.strokes.at(-1)?.radius ?? this.radius;
   }
 
   /** Whether the tool at hand is the brush or the eraser. */
@@ -292,23 +297,26 @@ export class Editor extends Choice {
   // -- brush ------------------------------------------------------------------------------------
 
   /** Put the brush (1) or eraser (0) down on the selected instance; false when none can be. */
-  beginStroke(at: Point, value: 0 | 1): boolean {
+  beginStroke(at: Point, value: 0 | 1, radius = this.radius): boolean {
     const item = this.selected;
     if (!item || !this.image || this.obstacle !== "") return false;
     this.emit({ kind: "stroke", id: item.id, isBegin: true });
-    const { radius } = this;
     const patch = new Patch(item.rle, this.image);
-    this.stroke = { id: item.id, adds: value === 1, radius, patch, points: [at] };
+    const strokes = [{ adds: value === 1, radius, points: [at] }];
+    this.stroke = { id: item.id, patch, strokes };
     this.extendStroke(at);
     return true;
   }
 
-  extendStroke(to: Point): void {
+  /** Go on to a point, from here on with a brush of a radius where it is another. */
+  extendStroke(to: Point, radius = this.brushRadius): void {
     if (!this.stroke) return;
-    const { id, patch, points, adds, radius } = this.stroke;
-    const last = points[points.length - 1];
+    const { id, patch, strokes } = this.stroke;
+    const { adds, radius: before, points: past } = strokes[strokes.length - 1];
+    const last = past[past.length - 1];
+    if (radius !== before) strokes.push({ adds, radius, points: [last] });
     const rect = patch.stamp(last, to, radius, adds ? 1 : 0);
-    if (to !== last) points.push(to);
+    if (to !== last) strokes[strokes.length - 1].points.push(to);
     this.emit({ kind: "mask", id, rect });
   }
 
@@ -328,9 +336,9 @@ export class Editor extends Choice {
     const before = snapshotOf(item);
     const after: Snapshot = { ...before, state: "corrected", rle };
     this.items.set(item.id, { ...item, ...after });
-    const { adds, radius, points } = painting;
-    const stroke = { adds, radius, points };
-    this.perform([{ id: item.id, before, after, stroke }], adds ? "brush" : "eraser");
+    const { strokes } = painting;
+    const reason = strokes[0].adds ? "brush" : "eraser";
+    this.perform([{ id: item.id, before, after, strokes }], reason);
   }
 
   cancelStroke(): void {

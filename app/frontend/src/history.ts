@@ -7,7 +7,7 @@ export interface Entry {
   readonly id: number;
   readonly before: Snapshot | null;
   readonly after: Snapshot | null;
-  readonly stroke?: Stroke; // where the act was one
+  readonly strokes?: readonly Stroke[]; // where the act was one, by radius
   readonly isAnswer?: true; // a model's answer to strokes
 }
 

@@ -8,7 +8,9 @@
 import { isLargeEnough } from "./boxes";
 import type { Editor } from "./editor";
 import { dragGrip, type Grip, gripAt, selectCursor } from "./grips";
+import type { Habits } from "./habits";
 import { KeyCursor } from "./keycursor";
+import { radiusUnder } from "./pressure";
 import type { Scene } from "./scene";
 import { Travel } from "./travel";
 import type { Box, Point } from "./types";
@@ -25,6 +27,7 @@ export interface InputPorts {
   readonly propose: (box: Box) => void;
   readonly changeBox: (id: number, box: Box) => void;
   readonly say: (text: string) => void;
+  readonly habits: () => Habits;
 }
 
 type Gesture =
@@ -127,7 +130,7 @@ export class Input {
     const { editor, scene } = this.ports;
     if (event.button === 1 || editor.tool === "pan" || this.isSpaceDown) this.beginPan(at);
     else if (event.button === 2 && !editor.paints) this.beginPan(at);
-    else if (editor.paints) this.beginStroke(at, event.altKey || event.button === 2);
+    else if (editor.paints) this.beginStroke(event, at);
     else if (takesPoints(editor.tool)) this.gesture = { kind: "point" };
     else if (editor.tool === "select") {
       const pick = { kind: "pick", adds: event.shiftKey } as const;
@@ -148,11 +151,14 @@ export class Input {
     this.setCursor("grabbing");
   }
 
-  private beginStroke(at: Point, isInverted: boolean): void {
+  private beginStroke(event: PointerEvent, at: Point): void {
     const { editor, scene } = this.ports;
+    const isInverted = event.altKey || event.button === 2;
     const value = (editor.tool === "brush") === isInverted ? 0 : 1;
-    if (editor.beginStroke(toImage(scene.port, at), value)) this.gesture = { kind: "stroke" };
-    else this.ports.say(editor.obstacle);
+    const radius = this.radiusOf(event);
+    if (editor.beginStroke(toImage(scene.port, at), value, radius)) {
+      this.gesture = { kind: "stroke" };
+    } else this.ports.say(editor.obstacle);
   }
 
   private move(event: PointerEvent): void {
@@ -186,8 +192,15 @@ export class Input {
     const coalesced = event.getCoalescedEvents();
     const { editor, scene } = this.ports;
     for (const one of coalesced.length > 0 ? coalesced : [event]) {
-      editor.extendStroke(toImage(scene.port, this.pointOf(one)));
+      editor.extendStroke(toImage(scene.port, this.pointOf(one)), this.radiusOf(one));
     }
+  }
+
+  /** The radius of the brush: a pen may set it by its pressure. */
+  private radiusOf({ pointerType, pressure }: PointerEvent): number {
+    const { editor, habits } = this.ports;
+    const follows = pointerType === "pen" && habits().pressure;
+    return follows ? radiusUnder(pressure, editor.radius) : editor.radius;
   }
 
   /** A knife that is dragged draws its line by hand. */

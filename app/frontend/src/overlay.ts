@@ -178,7 +178,7 @@ export class Overlay {
   }
 
   private drawCursor(at: Point): void {
-    const { tool, radius, draft, paints } = this.editor;
+    const { tool, brushRadius: radius, draft, paints } = this.editor;
     const isAiming = (tool === "box" && !draft) || tool === "extreme";
     if (this.scene.look.cross || isAiming) this.drawCross(at);
     if (paints) this.drawBrush(at, radius, tool === "eraser");
