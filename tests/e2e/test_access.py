@@ -49,6 +49,7 @@ def test_menus_dialogs_and_the_banner_have_no_violation(
         shot(page, f"34-{part}-{name}")
         page.keyboard.press("Escape")
     refuse(page)
+    canvas.key("f")
     stroke(canvas, 30 + size["width"] / 4, 20 if scheme == "light" else 280, "Brush")
     expect(page.locator(".mal-banner")).to_be_visible()
     assert violations(page, ".mal-studio") == []
@@ -56,6 +57,27 @@ def test_menus_dialogs_and_the_banner_have_no_violation(
     page.unroute_all()
     page.evaluate("window.dispatchEvent(new Event('online'))")
     canvas.saved()
+
+
+def test_the_tools_are_one_stop_of_tab_with_arrows_inside(canvas: CanvasPage, page: Page) -> None:
+    canvas.view.focus()
+    page.keyboard.press("Shift+Tab")
+    focused = page.locator(":focus")
+    before = focused.inner_text()
+    page.keyboard.press("Home")
+    expect(focused).to_have_text("Box")
+    page.keyboard.press("ArrowUp")
+    expect(focused).to_have_text("Keys")
+    for _ in range(5):
+        page.keyboard.press("ArrowDown")
+    expect(focused).to_have_text("Brush")
+    page.keyboard.press("Enter")
+    assert canvas.state["tool"] == "brush"
+    page.keyboard.press("Tab")
+    expect(canvas.view).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(focused).to_have_text("Brush")
+    assert before != ""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

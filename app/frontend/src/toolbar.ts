@@ -6,6 +6,7 @@ import { icon, type IconName } from "./icons";
 import type { Action } from "./keys";
 import { signed } from "./keysigns";
 import { MaskMenu, ViewMenu } from "./menus";
+import { Roving } from "./roving";
 import type { Tool } from "./types";
 import { type Orders, percent, type View } from "./view";
 
@@ -55,6 +56,7 @@ export class Rail {
   private readonly tools = new Map<Tool, HTMLButtonElement>();
   private readonly undo: HTMLButtonElement;
   private readonly redo: HTMLButtonElement;
+  private readonly roving: Roving;
 
   constructor(orders: Orders) {
     for (const [tool, label] of TOOLS) {
@@ -72,6 +74,7 @@ export class Rail {
       el("span", { class: "mal-gap mal-push" }),
       actionButton(orders, "help", "help", "Keys", look),
     );
+    this.roving = new Roving(this.element);
   }
 
   update({ editor }: View): void {
@@ -80,6 +83,7 @@ export class Rail {
     }
     this.undo.disabled = editor.undoable === 0;
     this.redo.disabled = editor.redoable === 0;
+    this.roving.update();
   }
 }
 
