@@ -50,7 +50,7 @@ def test_menus_dialogs_and_the_banner_have_no_violation(
         page.keyboard.press("Escape")
     refuse(page)
     canvas.key("f")
-    stroke(canvas, 30 + size["width"] / 4, 20 if scheme == "light" else 280, "Brush")
+    stroke(canvas, 100 if size == PHONE else 200, 120 if scheme == "light" else 180)
     expect(page.locator(".mal-banner")).to_be_visible()
     assert violations(page, ".mal-studio") == []
     shot(page, f"34-banner-{name}")
