@@ -40,20 +40,20 @@ def test_menus_dialogs_and_the_banner_have_no_violation(
     for key, part in (("q", "mask"), ("w", "view"), ("Shift+Q", "filter")):
         canvas.key(key)
         assert (part, violations(page, ".mal-studio")) == (part, [])
-        shot(page, f"34-{part}-{name}")
+        shot(page, f"44-{part}-{name}")
         page.keyboard.press("Shift+Q" if part == "filter" else "Escape")
     for key, part in (("?", "keys"), ("/", "finder")):
         canvas.key(key)
         expect(page.get_by_role("dialog")).to_be_visible()
         assert (part, violations(page, "dialog[open]")) == (part, [])
-        shot(page, f"34-{part}-{name}")
+        shot(page, f"44-{part}-{name}")
         page.keyboard.press("Escape")
     refuse(page)
     canvas.key("f")
     stroke(canvas, 100 if size == PHONE else 200, 120 if scheme == "light" else 180)
     expect(page.locator(".mal-banner")).to_be_visible()
     assert violations(page, ".mal-studio") == []
-    shot(page, f"34-banner-{name}")
+    shot(page, f"44-banner-{name}")
     page.unroute_all()
     page.evaluate("window.dispatchEvent(new Event('online'))")
     canvas.saved()
@@ -99,7 +99,7 @@ def test_the_dialog_of_a_lost_race_has_no_violation(
     for size in (DESK, PHONE):
         late.page.set_viewport_size(size)
         assert violations(late.page, "dialog[open]") == []
-        shot(late.page, f"35-versus-{scheme}-{size['width']}")
+        shot(late.page, f"45-versus-{scheme}-{size['width']}")
     late.page.keyboard.press("1")
     late.saved()
     context.close()

@@ -97,7 +97,7 @@ def test_a_mask_is_proposed_painted_erased_and_undone(
     hands.hold("j", "ArrowRight", "Shift+ArrowRight", "Alt+ArrowDown")
     painted = agree(canvas, studio)
     assert painted[1] == ("corrected", painted[1][1]) != proposed[1]
-    shot(page, "30-by-keys")
+    shot(page, "40-by-keys")
     hands.press("e", "[", "[")
     hands.go(220, 150)
     hands.press("Shift+j", "Shift+ArrowLeft", "ArrowDown", "Shift+j")
@@ -178,7 +178,7 @@ def test_a_key_changes_hands_after_a_word_for_good_and_everywhere(
     give(page, "P Brush", "x")
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("X is the key of “Four extreme points”")).to_be_visible()
-    shot(page, "31-keys")
+    shot(page, "41-keys")
     assert violations(page, "dialog[open]") == []
     dialog.get_by_role("button", name="Take the key").click()
     page.keyboard.press("Escape")
@@ -216,7 +216,7 @@ def test_keys_and_the_left_hand_are_kept_while_the_studio_cannot_be_told(
     canvas.open()
     expect(page.locator(".mal-studio[data-left]")).to_be_visible()
     assert tool_of(canvas, "F2") == "eraser"
-    shot(page, "32-left")
+    shot(page, "42-left")
     page.unroute("**/mal/preferences")
     page.evaluate("window.dispatchEvent(new Event('online'))")
     page.wait_for_function(SENT)

@@ -71,7 +71,7 @@ def test_a_pen_paints_as_wide_as_it_is_pressed_where_that_is_wanted(
     assert max(np.diff(widths)) == 0 or is_on
     assert not is_on or (widths == sorted(widths) and widths[-1] >= 5 * widths[0])
     assert widths[-1] in range(18, 22)
-    shot(page, f"33-pen-{is_on}")
+    shot(page, f"43-pen-{is_on}")
     tablet.key("Control+z")
     assert np.array_equal(mask(tablet, studio), before)
 
