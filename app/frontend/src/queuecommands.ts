@@ -56,6 +56,7 @@ function acceptAndGo({ editor, desk }: CommandPorts, accept: () => void): void {
   const { selected, chosen } = editor;
   accept();
   if (!selected || chosen.every(({ rle }) => rle === null)) return;
+  editor.select(selected.id); // where the queue ends here, one stays, and accepts nothing by mistake
   const what = chosen.length > 1 ? `${chosen.length} masks` : `Mask ${selected.number}`;
   desk.go(1, `${what} accepted. `, selected.id);
 }

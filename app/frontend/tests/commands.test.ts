@@ -104,7 +104,7 @@ describe("accepting and going on", () => {
     editor.select(1);
     commands.run("accept.next");
     expect(changes.map(({ id, after }) => [id, after?.state])).toEqual([[1, "accepted"]]);
-    expect(walked).toEqual([[1, "Mask 1 accepted. ", 1]]);
+    expect([walked, editor.selectedId]).toEqual([[[1, "Mask 1 accepted. ", 1]], 1]);
   });
 
   it("stays where there is no mask yet, and asks for it", () => {
