@@ -31,7 +31,7 @@ from mal_core.prompts import Stroke
 
 CACHED_BYTES = 512 * 2**20  # decoded images kept in memory
 CACHED_MODELS = 2
-MAPPED_PIXELS = 2**24  # a larger image is mapped from disk, and takes none of that memory
+MAPPED_PIXELS = 2**22  # a larger image is mapped from disk, and takes none of that memory
 Pixels = NDArray[np.uint8]
 
 

@@ -79,7 +79,7 @@ def main() -> None:
     chosen = [s for s in SUBJECTS if not arguments.only or s.name in arguments.only]
     load = os.getloadavg()[0]
     print(f"{platform.processor() or platform.machine()}, load {load:.1f} at the start")
-    print("milliseconds, median / p95 of each step; CPU work of the page is total less wait")
+    print("milliseconds, median / p95 of each step; cpu: of the page's main thread, mean an event")
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "data")
         ids = make_project(data)
@@ -104,17 +104,17 @@ def measure(url: str, subject: Subject, image_id: int, moves: int, *, profile: b
         page.wait_for_timeout(3000)  # what was fetched after the opening is here
         page.evaluate(RECORDER)
         session = page.context.new_cdp_session(page)
-        hand = Hand(page)
+        hand = Hand(page, session)
         hand.take_brush()
         acts = {"stroke": hand.stroke, "pan": hand.pan, "zoom": hand.zoom}
         for name, act in acts.items():
             if profile:
                 print_profile(session, name, lambda act=act: act(moves))
             else:
-                print_row(name, hand.record(act, moves))
+                print_row(name, *hand.record(act, moves))
         hand.close_up()
-        print_row("stroke 1:1", hand.record(hand.stroke, moves))
-        print_row("pan 1:1", hand.record(hand.pan, moves))
+        print_row("stroke 1:1", *hand.record(hand.stroke, moves))
+        print_row("pan 1:1", *hand.record(hand.pan, moves))
         print_memory(session, page)
         browser.close()
 
@@ -122,8 +122,10 @@ def measure(url: str, subject: Subject, image_id: int, moves: int, *, profile: b
 class Hand:
     """A hand on the canvas; between its moves it waits as long as a hand would."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, session: CDPSession) -> None:
         self._page = page
+        self._session = session
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
         self._random = np.random.default_rng(0)
         corner = page.locator(".mal-studio canvas").first.bounding_box()
         assert corner is not None
@@ -146,13 +148,18 @@ class Hand:
             self._key("+")
         self._page.wait_for_timeout(2000)
 
-    def record(self, act: Callable[[int], None], moves: int) -> list[Row]:
-        """The steps of each event of an act."""
+    def record(self, act: Callable[[int], None], moves: int) -> tuple[list[Row], float]:
+        """The steps of each event of an act, and the CPU time of the page's thread an event."""
         self._page.evaluate("window.rows.length = 0")
+        before = self._busy_ms()
         act(moves)
         self._page.wait_for_timeout(300)
         rows: list[Row] = self._page.evaluate("window.rows")
-        return rows
+        return rows, (self._busy_ms() - before) / len(rows)
+
+    def _busy_ms(self) -> float:
+        metrics = self._session.send("Performance.getMetrics")["metrics"]
+        return 1000 * next(m["value"] for m in metrics if m["name"] == "TaskDuration")
 
     def stroke(self, moves: int) -> None:
         """Strokes of 40 moves around the selected mask."""
@@ -214,13 +221,13 @@ class Hand:
             self._page.keyboard.press(key)
 
 
-def print_row(name: str, rows: Sequence[Row]) -> None:
-    """Median and p95 of each step."""
+def print_row(name: str, rows: Sequence[Row], cpu: float) -> None:
+    """Median and p95 of each step; CPU time of the page's thread, the mean of an event."""
     cells = []
     for step in STEPS:
         values = [row[step] for row in rows]
         cells.append(f"{step} {statistics.median(values):.1f} / {np.percentile(values, 95):.1f}")
-    print(f"  {name:<11} ({len(rows)}): {',  '.join(cells)}", flush=True)
+    print(f"  {name:<11} ({len(rows)}): {',  '.join(cells)},  cpu {cpu:.1f}", flush=True)
 
 
 def print_profile(session: CDPSession, name: str, act: Callable[[], None]) -> None:

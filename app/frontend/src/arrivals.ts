@@ -70,7 +70,9 @@ export class Arrivals implements GalleryPorts {
     shell.renderer.reset(image);
     sync.open(info, annotations, isAhead);
     this.crew.appearance.opened();
-    if (past && !this.crew.editor.recall(past)) this.crew.lifeline.forget(info.id);
+    sync.recall(info.id, past, () => {
+      this.crew.lifeline.forget(info.id);
+    });
     this.crew.races.onLoaded();
     scene.size = shell.size;
     this.crew.setPort(fit(info, scene.size));

@@ -42,7 +42,6 @@ export class Backdrop {
 
 function put(pen: Pen, image: Sheet, { port, size }: Scene, ratio: number): void {
   imageTransform(pen, port, ratio);
-  pen.imageSmoothingQuality = "medium";
   image.draw(pen, inSight(image, size, port), port.scale * ratio);
 }
 

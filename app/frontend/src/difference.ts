@@ -1,15 +1,15 @@
 /** What a person added to a proposal and what they took away, as two masks in two colours. */
 
-import type { Rgb } from "./color";
 import { cropOf, type Instance, sameMask } from "./instance";
-import { Layers, type Lens } from "./layers";
+import { type Ink, Layers, type Lens } from "./layers";
 import type { Pen } from "./pens";
 import { type Crop, minus } from "./raster";
 import { encode } from "./rle";
 import type { Rle } from "./types";
 
-const ADDED: Rgb = [0, 170, 255]; // blue and orange are told apart with any colour vision
-const REMOVED: Rgb = [255, 110, 0];
+// Blue and orange are told apart with any colour vision.
+const ADDED: Ink = { color: [0, 170, 255], opacity: 1, rim: null };
+const REMOVED: Ink = { color: [255, 110, 0], opacity: 1, rim: null };
 
 interface Pair {
   readonly added: Rle;

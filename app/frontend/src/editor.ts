@@ -168,7 +168,7 @@ export class Editor extends Choice {
     const fresh = made.filter(({ id }) => !this.items.has(id));
     const { image_id } = made[0];
     const added = fresh.map((one) => ({ id: one.id, before: null, after: snapshotOf(one) }));
-    this.history.record(image_id, [...changes, ...added]);
+    if (changes.length + added.length > 0) this.history.record(image_id, [...changes, ...added]);
     for (const one of fresh) this.receive(one);
     for (const { id, after } of changes) {
       if (this.items.has(id)) this.restore(id, after, reason);
@@ -268,14 +268,20 @@ export class Editor extends Choice {
     return this.history.takeChanged();
   }
 
-  /** Take over what could be undone before a reload; false when others moved on since. */
+  /**
+   * Take over what could be undone before a reload; false when others moved on since.
+   *
+   * An answer that an earlier page asked for may be here already: it comes after the past.
+   */
   recall(past: Past): boolean {
     const now = (id: number): Snapshot | null => {
       const item = this.find(id);
       return item && snapshotOf(item);
     };
-    if (!this.image || this.undoable + this.redoable > 0 || !fits(past, now)) return false;
-    this.history.recall(this.image.id, past);
+    if (!this.image || this.redoable > 0) return false;
+    const all = this.undoable > 0 ? { done: [...past.done, ...this.steps], undone: [] } : past;
+    if (!fits(all, now)) return false;
+    this.history.recall(this.image.id, all);
     this.show();
     return true;
   }

@@ -20,9 +20,10 @@ export interface Past {
 }
 
 const MOST = 500; // steps an image; the oldest are forgotten first
+const MOST_BYTES = 64 * 2 ** 20; // of all images; those worked on longest ago forget first
 
 export class History {
-  private readonly done = new Map<number, Step[]>();
+  private readonly done = new Map<number, Step[]>(); // the image worked on last comes last
   private readonly undone = new Map<number, Step[]>();
   private readonly changed = new Set<number>();
 
@@ -31,8 +32,23 @@ export class History {
     const steps = stack(this.done, imageId);
     steps.push(step);
     if (steps.length > MOST) steps.shift();
+    this.done.delete(imageId);
+    this.done.set(imageId, steps);
     this.undone.delete(imageId);
     this.changed.add(imageId);
+    this.bound(steps);
+  }
+
+  /** Forget old steps until all fit into memory; the newest one stays. */
+  private bound(newest: readonly Step[]): void {
+    let bytes = [...this.done.values()].flat().reduce((sum, step) => sum + sizeOf(step), 0);
+    for (const [imageId, steps] of this.done) {
+      while (bytes > MOST_BYTES && steps.length > Number(steps === newest)) {
+        bytes -= sizeOf(steps[0]);
+        steps.shift();
+        this.changed.add(imageId);
+      }
+    }
   }
 
   /** Step back: returns the step whose `before` is to be shown, or null at the beginning. */
@@ -96,6 +112,18 @@ export function fits({ done, undone }: Past, find: (id: number) => Snapshot | nu
   const later = [...undone].reverse().flat();
   for (const { id, before } of [...later].reverse()) if (!touches(done, id)) now.set(id, before);
   return [...now].every(([id, end]) => isSame(end, find(id))) && later.every(follows);
+}
+
+const sizes = new WeakMap<Step, number>();
+
+/** Bytes a step holds, about: its masks and its strokes. */
+function sizeOf(step: Step): number {
+  const maskOf = (one: Snapshot | null): number => one?.rle?.counts.length ?? 0;
+  const sizeOfEntry = ({ before, after, stroke }: Entry): number =>
+    maskOf(before) + maskOf(after) + 32 * (stroke?.points.length ?? 0);
+  const size = sizes.get(step) ?? step.reduce((sum, entry) => sum + sizeOfEntry(entry), 0);
+  sizes.set(step, size);
+  return size;
 }
 
 function touches(steps: readonly Step[], id: number): boolean {

@@ -14,7 +14,7 @@ export interface Loaded {
 }
 
 const KEPT = 3; // decoded images in memory: the one shown and its neighbours
-const WHOLE = 2 ** 24; // pixels; a larger image is shown in tiles
+const WHOLE = 2 ** 22; // pixels; a larger image is shown in tiles
 
 export class Images {
   private readonly sheets = new Map<number, Promise<Sheet>>(); // least recently used first

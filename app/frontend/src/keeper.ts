@@ -6,6 +6,7 @@
  */
 
 import type { Conflict } from "./conflicts";
+import type { Act } from "./creations";
 import type { Past, Step } from "./history";
 import type { Placeholder } from "./proposals";
 import type { Unsent } from "./saves";
@@ -15,6 +16,7 @@ import type { Deed, Vault } from "./vault";
 export interface Legacy {
   readonly unsent: readonly Unsent[];
   readonly boxes: readonly Placeholder[];
+  readonly acts: readonly Act[];
 }
 
 export interface KeeperPorts {
@@ -70,6 +72,12 @@ export class Keeper {
     else this.commit([{ drop: "boxes", key: [owner, tab, key] }]);
   }
 
+  keepAct(key: string, act: Act | null): void {
+    const { owner, tab } = this;
+    if (act) this.commit([{ put: "acts", record: { owner, tab, key, act } }]);
+    else this.commit([{ drop: "acts", key: [owner, tab, key] }]);
+  }
+
   keepConflict(key: string, conflict: Conflict | null): void {
     const { owner } = this;
     if (conflict) this.commit([{ put: "conflicts", record: { owner, key, conflict } }]);
@@ -91,6 +99,7 @@ export class Keeper {
     const kept = await Promise.all([
       this.vault.list("saves", this.owner),
       this.vault.list("boxes", this.owner),
+      this.vault.list("acts", this.owner),
     ]);
     const tabs = new Set(kept.flat().map(({ tab }) => tab));
     tabs.delete(this.tab);
@@ -115,18 +124,25 @@ export class Keeper {
   /** Make the records of another page ours, all of them at once. */
   private async move(tab: string, take: (legacy: Legacy) => void): Promise<void> {
     const { owner } = this;
-    const [saves, boxes] = await Promise.all([
+    const [saves, boxes, acts] = await Promise.all([
       this.vault.list("saves", owner, tab),
       this.vault.list("boxes", owner, tab),
+      this.vault.list("acts", owner, tab),
     ]);
     const mine = { tab: this.tab };
     await this.vault.commit([
       ...saves.map((record): Deed => ({ put: "saves", record: { ...record, ...mine } })),
       ...boxes.map((record): Deed => ({ put: "boxes", record: { ...record, ...mine } })),
+      ...acts.map((record): Deed => ({ put: "acts", record: { ...record, ...mine } })),
       { drop: "saves", key: [owner, tab] },
       { drop: "boxes", key: [owner, tab] },
+      { drop: "acts", key: [owner, tab] },
     ]);
-    take({ unsent: saves.map(({ unsent }) => unsent), boxes: boxes.map(({ box }) => box) });
+    take({
+      unsent: saves.map(({ unsent }) => unsent),
+      boxes: boxes.map(({ box }) => box),
+      acts: acts.map(({ act }) => act),
+    });
   }
 
   // -- what can be undone -----------------------------------------------------------------------

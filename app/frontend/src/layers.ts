@@ -7,7 +7,7 @@
  */
 
 import { cellsOf, isEmpty, meet, repaint, rimOf, toCells, toPixels } from "./cells";
-import { css, type Rgb } from "./color";
+import type { Rgb } from "./color";
 import { outline } from "./outline";
 import type { Patch } from "./patch";
 import { type Pen, penOf } from "./pens";
@@ -31,17 +31,25 @@ export interface Shown {
   readonly rle: Rle | null;
 }
 
+/** How a mask is filled, and how strongly; with a rim its cells at the edge are opaque. */
+export interface Ink {
+  readonly color: Rgb;
+  readonly opacity: number;
+  readonly rim: Rgb | null;
+}
+
 interface Layer {
   rle: Rle | null;
   patch: Patch | null;
   cells: Crop;
-  fill: Pen;
-  color: string;
+  pen: Pen;
+  ink: Ink;
+  rimmed: number; // cells of its rim
   readonly lens: Lens;
-  rim: { readonly steps: number; readonly pen: Pen } | null;
   border: Path2D | null;
 }
 
+const BARE: Ink = { color: [0, 0, 0], opacity: -1, rim: null }; // not coloured yet
 const MARGIN = 0.25; // of the view's sides
 const LINE = 1.25; // CSS pixels
 const SLACK = 64; // cells a layer grows beyond a stroke
@@ -61,7 +69,7 @@ export class Layers {
   private readonly layers = new Map<number, Layer>();
 
   /** Note that a part of a mask changed; null means all of it. */
-  touch({ id, rle }: Shown, color: Rgb, rect: Rect | null, patch: Patch | null): void {
+  touch({ id, rle }: Shown, rect: Rect | null, patch: Patch | null): void {
     const layer = this.layers.get(id);
     if (!layer || rect === null) {
       this.layers.delete(id);
@@ -69,14 +77,14 @@ export class Layers {
     }
     layer.rle = rle;
     layer.patch = patch;
-    layer.rim = layer.border = null;
+    layer.border = null;
     if (!patch || isEmpty(rect)) return;
     const { level, frame } = layer.lens;
     const changed = meet(toCells(rect, level), frame);
     if (isEmpty(changed)) return;
     widen(layer, changed);
     repaint(layer.cells, patch, level, changed);
-    fill(layer.fill, layer.cells, color, changed);
+    fill(layer, changed, null);
   }
 
   drop(id: number): void {
@@ -88,35 +96,28 @@ export class Layers {
   }
 
   /** Draw the mask at its place; the pen is in image pixels. */
-  draw(pen: Pen, item: Shown, color: Rgb, lens: Lens, patch: Patch | null = null): void {
-    const layer = this.layerOf(item, color, lens, patch);
-    if (layer) put(pen, layer.fill, layer);
-  }
-
-  /** Draw the rim of the mask as a thin line, inside of it. */
-  drawRim(pen: Pen, item: Shown, color: Rgb, lens: Lens): void {
-    const layer = this.layerOf(item, color, lens, null);
+  draw(pen: Pen, item: Shown, ink: Ink, lens: Lens, patch: Patch | null = null): void {
+    const layer = this.layerOf(item, lens, patch);
     if (!layer) return;
-    if (layer.rim?.steps !== lens.rim) {
-      const rim = rimOf(layer.cells, lens.rim);
-      layer.rim = { steps: lens.rim, pen: blank(rim) };
-      fill(layer.rim.pen, rim, color, cropRect(rim));
-    }
-    put(pen, layer.rim.pen, layer);
+    const steps = ink.rim ? lens.rim : 0;
+    if (!isSame(layer.ink, ink) || layer.rimmed !== steps) color(layer, ink, steps);
+    const { cells, pen: own } = layer;
+    const { x0, y0, x1, y1 } = toPixels(cropRect(cells), lens.level);
+    pen.drawImage(own.canvas, x0, y0, x1 - x0, y1 - y0);
   }
 
   /** The border of the mask in cells; null when there is none in sight. */
-  border(item: Shown, color: Rgb, lens: Lens): Path2D | null {
-    const layer = this.layerOf(item, color, lens, null);
+  border(item: Shown, lens: Lens): Path2D | null {
+    const layer = this.layerOf(item, lens, null);
     if (layer) layer.border ??= pathOf(layer.cells);
     return layer?.border ?? null;
   }
 
-  private layerOf(item: Shown, color: Rgb, lens: Lens, patch: Patch | null): Layer | null {
+  private layerOf(item: Shown, lens: Lens, patch: Patch | null): Layer | null {
     const known = this.layers.get(item.id);
     const wanted = cellsWanted(item.rle, lens);
-    const serves = known && isUsable(known, item, lens, patch, css(color));
-    if (serves && covers(cropRect(known.cells), meet(wanted, toCells(lens.sight, lens.level)))) {
+    const sight = meet(wanted, toCells(lens.sight, lens.level));
+    if (known && isUsable(known, item, lens, patch) && covers(cropRect(known.cells), sight)) {
       return known;
     }
     const frame = patch ? lens.frame : wanted;
@@ -125,25 +126,35 @@ export class Layers {
       return null;
     }
     const cells = cellsOf(item.rle, patch, lens.level, frame);
-    const made = { rle: item.rle, patch, cells, fill: blank(cells), color: css(color), lens };
-    fill(made.fill, cells, color, frame);
-    const layer = { ...made, rim: null, border: null };
+    const { rle } = item;
+    const layer = {
+      rle,
+      patch,
+      cells,
+      pen: blank(cells),
+      ink: BARE,
+      rimmed: 0,
+      lens,
+      border: null,
+    };
     this.layers.set(item.id, layer);
     return layer;
   }
 }
 
-function isUsable(
-  layer: Layer,
-  item: Shown,
-  lens: Lens,
-  patch: Patch | null,
-  key: string,
-): boolean {
-  const isSame = layer.rle === item.rle && layer.patch === patch && layer.color === key;
+function isUsable(layer: Layer, item: Shown, lens: Lens, patch: Patch | null): boolean {
   // While it is painted a layer may reach beyond its mask; only a move of the view makes it anew.
   const isHere = !patch || covers(layer.lens.frame, toCells(lens.sight, lens.level));
-  return isSame && isHere && layer.lens.level === lens.level;
+  const isIt = layer.rle === item.rle && layer.patch === patch;
+  return isIt && isHere && layer.lens.level === lens.level;
+}
+
+function isSame(a: Ink, b: Ink): boolean {
+  return (
+    a.opacity === b.opacity &&
+    String(a.color) === String(b.color) &&
+    String(a.rim) === String(b.rim)
+  );
 }
 
 function cellsWanted(rle: Rle | null, { level, frame }: Lens): Rect {
@@ -168,9 +179,9 @@ function widen(layer: Layer, rect: Rect): void {
   };
   const wide = cut(cells, meet(grown, lens.frame));
   const pen = blank(wide);
-  pen.drawImage(layer.fill.canvas, cells.x - wide.x, cells.y - wide.y);
+  pen.drawImage(layer.pen.canvas, cells.x - wide.x, cells.y - wide.y);
   layer.cells = wide;
-  layer.fill = pen;
+  layer.pen = pen;
 }
 
 function blank({ w, h }: Crop): Pen {
@@ -180,24 +191,33 @@ function blank({ w, h }: Crop): Pen {
   return penOf(canvas);
 }
 
-function put(pen: Pen, { canvas }: Pen, { cells, lens }: Layer): void {
-  const { x0, y0, x1, y1 } = toPixels(cropRect(cells), lens.level);
-  pen.drawImage(canvas, x0, y0, x1 - x0, y1 - y0);
+/** Colour a layer anew. */
+function color(layer: Layer, ink: Ink, steps: number): void {
+  layer.ink = ink;
+  layer.rimmed = steps;
+  fill(layer, cropRect(layer.cells), steps > 0 ? rimOf(layer.cells, steps) : null);
 }
 
-/** Put a rectangle of cells into a bitmap of them. */
-function fill(pen: Pen, cells: Crop, [red, green, blue]: Rgb, rect: Rect): void {
+/** Put a rectangle of cells into the bitmap of a layer. */
+function fill({ pen, cells, ink }: Layer, rect: Rect, rim: Crop | null): void {
   const { x0, y0, x1, y1 } = meet(rect, cropRect(cells));
   const [w, h] = [x1 - x0, y1 - y0];
   if (w <= 0 || h <= 0) return;
   const pixels = new ImageData(w, h);
   const words = new Uint32Array(pixels.data.buffer);
-  const word = ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0; // little-endian RGBA
+  const [inner, outer] = [wordOf(ink.color, ink.opacity), wordOf(ink.rim ?? ink.color, 1)];
   for (let y = 0; y < h; y++) {
     const row = (y0 + y - cells.y) * cells.w + x0 - cells.x;
-    for (let x = 0; x < w; x++) if (cells.data[row + x] === 1) words[y * w + x] = word;
+    for (let x = 0; x < w; x++) {
+      if (cells.data[row + x] === 1) words[y * w + x] = rim?.data[row + x] === 1 ? outer : inner;
+    }
   }
   pen.putImageData(pixels, x0 - cells.x, y0 - cells.y);
+}
+
+/** A colour as canvas pixels lie in memory: RGBA, low byte first. */
+function wordOf([red, green, blue]: Rgb, opacity: number): number {
+  return ((Math.round(255 * opacity) << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 }
 
 function pathOf(cells: Crop): Path2D {

@@ -35,7 +35,8 @@ export class Lifeline {
   /** Warn who leaves the page while something waits; it is kept, but sent only when they return. */
   watch(sync: Sync): void {
     const warn = (event: BeforeUnloadEvent): void => {
-      if (sync.saves.pending + sync.proposals.lost.length > 0) event.preventDefault();
+      if (sync.saves.pending + sync.proposals.lost.length + sync.creations.lost.length > 0)
+        event.preventDefault();
     };
     window.addEventListener("beforeunload", warn, { signal: this.unloading.signal });
   }

@@ -52,7 +52,7 @@ export function maskCommands(ports: CommandPorts): Table {
 async function copy({ editor, creations, nextImage, stepImage, say }: CommandPorts): Promise<void> {
   const [next, from] = [nextImage(), editor.image];
   if (!next) say("This is the last image.");
-  else if ((await creations.copy(next)) && editor.image === from) stepImage(1);
+  else if ((await creations.copy(next)) === "made" && editor.image === from) stepImage(1);
 }
 
 function raise({ editor, say }: CommandPorts, by: 1 | -1): void {

@@ -8,7 +8,7 @@ import type { Instance } from "./instance";
 import type { Pen } from "./pens";
 import type { Scene } from "./scene";
 import { takesPoints } from "./trail";
-import type { Box, Point } from "./types";
+import type { Box, Point, Rect } from "./types";
 import { toImage, toView } from "./viewport";
 
 /** What the overlay asks of the renderer. */
@@ -21,6 +21,7 @@ const PULSE = 1400; // milliseconds
 const LIGHT = "rgb(255 255 255 / 0.9)";
 const DARK = "rgb(0 0 0 / 0.6)";
 const LABEL = 20; // CSS pixels above its box
+const LONGEST = 240; // CSS pixels a label may reach beyond its box
 const DIMMED = 0.35; // how much of its strength a mask keeps that steps back
 
 /** How strongly an instance is drawn, 0 to 1. */
@@ -50,12 +51,13 @@ export class Overlay {
     if (cursor && scene.spot) this.drawSpot(cursor);
   }
 
-  /** Draw boxes and labels in CSS pixels; those out of sight are left out. */
-  drawBoxes(items: readonly Instance[]): void {
-    const { width, height } = this.scene.size;
+  /** Draw boxes and labels in CSS pixels; those beside a rectangle of the screen are left out. */
+  drawBoxes(items: readonly Instance[], rect: Rect, ratio: number): void {
+    const [left, right] = [rect.x0 / ratio - LONGEST, rect.x1 / ratio + 2];
+    const [top, bottom] = [rect.y0 / ratio - 2, rect.y1 / ratio + LABEL + 2];
     for (const item of items) {
       const [x0, y0, x1, y1] = this.viewBox(item.box);
-      if (x0 < width && y0 < height + LABEL && x1 > 0 && y1 > 0) this.drawBox(item);
+      if (x0 < right && y0 < bottom && x1 > left && y1 > top) this.drawBox(item);
     }
   }
 

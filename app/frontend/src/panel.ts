@@ -23,6 +23,8 @@ interface Row {
   readonly said: HTMLElement;
   readonly score: HTMLElement;
   readonly state: HTMLElement;
+  shown: Instance | null;
+  look: string; // all that it shows besides
 }
 
 const FLAG = {
@@ -123,6 +125,8 @@ export class Panel {
       said: el("span", { class: "mal-count", role: "img", title: "Comments" }),
       score: el("span", { class: "mal-score", title: "How sure the model is" }),
       state: el("span", { class: "mal-badge" }),
+      shown: null,
+      look: "",
     };
     const { element, swatch, number, name, lock, hidden, flag, said, score, state } = row;
     element.append(swatch, number, name, said, lock, hidden, flag, score, state);
@@ -139,10 +143,16 @@ export class Panel {
   private fill(row: Row, item: Instance, view: Desk): void {
     const isSelected = item.id === view.editor.selectedId;
     const { locked, hidden } = view.editor.placings.of(item.id);
+    const name = categoryOf(view, item.category_id)?.name ?? "no category";
+    const color = css(this.renderer.colorOf(item));
+    const isChosen = view.editor.isChosen(item.id);
+    const look = [isSelected, isChosen, locked, hidden, color, name].join();
+    if (row.shown === item && row.look === look) return; // hundreds of rows, at every move
+    [row.shown, row.look] = [item, look];
     const wasSelected = row.element.hasAttribute("data-current");
-    row.swatch.style.background = css(this.renderer.colorOf(item));
+    row.swatch.style.background = color;
     setText(row.number, String(item.number));
-    setText(row.name, categoryOf(view, item.category_id)?.name ?? "no category");
+    setText(row.name, name);
     setText(row.score, item.score === null ? "" : percent(item.score));
     setText(row.state, stateText(item));
     const said = view.comments.countOf(item.id);
@@ -153,7 +163,7 @@ export class Panel {
     row.lock.hidden = !locked;
     row.hidden.hidden = !hidden;
     setAttribute(row.element, "data-state", item.state);
-    setAttribute(row.element, "aria-selected", String(view.editor.isChosen(item.id)));
+    setAttribute(row.element, "aria-selected", String(isChosen));
     setAttribute(row.element, "data-current", isSelected ? "" : null);
     if (isSelected && !wasSelected) row.element.scrollIntoView({ block: "nearest" });
   }

@@ -8,10 +8,7 @@
 import { thinned } from "./assist";
 import type { Doubt, SaveQueue } from "./saves";
 import { ApiError, isAbort, NetworkError, type Proposal } from "./transport";
-import type { Annotation, Box, CreateRequest, ProposeRequest, Stroke } from "./types";
-
-/** A mask that exists already and is to become an instance as it is. */
-export type Ready = Pick<CreateRequest, "state" | "rle" | "reason" | "from_id">;
+import type { Annotation, Box, ProposeRequest, Stroke } from "./types";
 
 /** A box whose mask is on its way. */
 export interface Placeholder {
@@ -21,14 +18,12 @@ export interface Placeholder {
   readonly category_id: number;
   readonly box: Box;
   readonly version?: number; // the instance's, where an earlier page asked
-  readonly ready?: Ready;
   readonly strokes?: readonly Stroke[]; // that steer the instance's mask; they are saved already
   readonly ahead?: true; // nobody waits for it
 }
 
 export interface ProposalPorts {
   send(request: ProposeRequest, signal: AbortSignal): Promise<Proposal>;
-  create(request: CreateRequest, signal: AbortSignal): Promise<Proposal>;
   wait(seconds: number): Promise<void>;
   now(): number;
   onAnswer(annotation: Annotation, timing: Timing, from: Placeholder): void;
@@ -124,7 +119,7 @@ export class Proposals {
     this.running.set(running.key, running);
     this.ports.onProgress();
     try {
-      await this.take(running, this.sendOnce(running));
+      await this.take(running, this.ports.send(this.request(running), abort.signal));
       return true;
     } catch (error) {
       return isAbort(error) || (error instanceof ApiError && error.status !== 429);
@@ -201,20 +196,13 @@ export class Proposals {
       running.wasSent = true;
       this.keep(running);
       try {
-        return await this.sendOnce(running);
+        return await this.ports.send(this.request(running), running.abort.signal);
       } catch (error) {
         const current = error instanceof ApiError && error.status === 409 ? error.current : null;
         if (current && !this.catchUp(running, current)) return null;
         if (!current) await this.pause(running, error, attempt);
       }
     }
-  }
-
-  private sendOnce(running: Running): Promise<Proposal> {
-    const { signal } = running.abort;
-    const { key, image_id, category_id, box, ready } = running;
-    if (!ready) return this.ports.send(this.request(running), signal);
-    return this.ports.create({ request_id: key, image_id, category_id, box, ...ready }, signal);
   }
 
   /** Wait before the next attempt; throws the error when there is to be none. */
@@ -234,9 +222,9 @@ export class Proposals {
   /** Keep a request over a crash; strokes are safe as saves, and may be steered already. */
   private keep(running: Running): void {
     if (running.strokes) return;
-    const { key, image_id, instance_id, category_id, box, ready } = running;
+    const { key, image_id, instance_id, category_id, box } = running;
     const { version } = this.request(running);
-    const known = { key, image_id, instance_id, category_id, box, ...(ready && { ready }) };
+    const known = { key, image_id, instance_id, category_id, box };
     this.ports.keep(key, version === null ? known : { ...known, version });
   }
 

@@ -7,17 +7,22 @@
 
 import { Aids } from "./aids";
 import { Backdrop } from "./backdrop";
+import { isEmpty, meet } from "./cells";
 import { css, type Rgb, shadeOf } from "./color";
 import { Difference } from "./difference";
 import type { Editor } from "./editor";
 import type { Instance } from "./instance";
-import { Layers, type Lens, lensOf } from "./layers";
+import { type Ink, Layers, type Lens, lensOf } from "./layers";
 import { PLAIN_LOOK } from "./look";
 import { Overlay, pulseAt, strengthOf } from "./overlay";
 import { fitCanvas, imageTransform, type Pen, penOf, strokePath } from "./pens";
 import type { Scene } from "./scene";
+import { boundsOf } from "./rle";
 import type { Sheet } from "./sheet";
+import { Still } from "./still";
+import { isPlain } from "./tones";
 import type { Category, Rect } from "./types";
+import { toImage, type Viewport } from "./viewport";
 
 const GREY = "#808080"; // for a category that is not known (any more)
 const WHITE: Rgb = [255, 255, 255];
@@ -38,7 +43,7 @@ export class Renderer {
     proposals: new Map(),
   };
   private readonly pen: Pen;
-  private readonly still: Pen; // the image and all that belongs to masks but the selected
+  private readonly still = new Still(); // the image and all that belongs to masks but the selected
   private readonly layers = new Layers();
   private readonly backdrop = new Backdrop();
   private readonly aids = new Aids();
@@ -46,8 +51,6 @@ export class Renderer {
   private readonly overlay: Overlay;
   private readonly stillOverlay: Overlay;
   private readonly calm = window.matchMedia("(prefers-reduced-motion: reduce)");
-  private stillKey = "";
-  private stillOf: Sheet | null = null;
   private changes = 0; // of masks in the still part
   private frame = 0;
 
@@ -56,9 +59,8 @@ export class Renderer {
     private readonly editor: Editor,
   ) {
     this.pen = penOf(canvas);
-    this.still = penOf(document.createElement("canvas"));
     this.overlay = new Overlay(this.pen, editor, this.scene, this);
-    this.stillOverlay = new Overlay(this.still, editor, this.scene, this);
+    this.stillOverlay = new Overlay(this.still.pen, editor, this.scene, this);
   }
 
   /** Ask for a frame. */
@@ -79,7 +81,7 @@ export class Renderer {
   touch(id: number, rect: Rect | null): void {
     const item = this.editor.instances.find((one) => one.id === id);
     const patch = this.editor.patchOf(id);
-    if (item) this.layers.touch(item, this.colorOf(item), rect, patch);
+    if (item) this.layers.touch(item, rect, patch);
     else this.layers.drop(id);
     if (id !== this.editor.selectedId) this.changes += 1;
     this.request();
@@ -141,28 +143,27 @@ export class Renderer {
     }
   }
 
-  /** Draw what a stroke leaves alone, or copy it from the last frame when nothing moved. */
+  /** Draw what a stroke leaves alone. */
   private drawStill(image: Sheet, lens: Lens, ratio: number): void {
     const { scene, still, editor } = this;
     const { port, size, look, categories } = scene;
     const chosen = editor.chosen.map(({ id }) => id);
-    const key = [
-      ...[port.scale, port.x, port.y, size.width, size.height, ratio],
-      ...[JSON.stringify(look), categories.length, this.changes, editor.isAlone, ...chosen],
-    ].join();
-    if (key !== this.stillKey || image !== this.stillOf) {
-      this.stillKey = key;
-      this.stillOf = image;
-      fitCanvas(still.canvas, size, ratio);
-      still.setTransform(1, 0, 0, 1, 0, 0);
-      still.clearRect(0, 0, still.canvas.width, still.canvas.height);
-      this.backdrop.draw(still, image, scene, ratio);
-      const others = editor.inOrder.filter((item) => item !== editor.selected);
-      this.drawMasks(still, others, lens, ratio);
-      still.setTransform(ratio, 0, 0, ratio, 0, 0);
-      this.stillOverlay.drawBoxes(others);
-    }
-    this.pen.drawImage(still.canvas, 0, 0);
+    const parts = [JSON.stringify(look), categories.length, this.changes, editor.isAlone];
+    const key = [...parts, ...chosen].join();
+    const others = editor.inOrder.filter((item) => item !== editor.selected);
+    still.update({ key, image, port, size, ratio, isMovable: isPlain(look) }, (rect) => {
+      this.backdrop.draw(still.pen, image, scene, ratio);
+      const seen = toImageRect(rect, port, ratio);
+      this.drawMasks(
+        still.pen,
+        others.filter((item) => isIn(item, seen)),
+        lens,
+        ratio,
+      );
+      still.pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+      this.stillOverlay.drawBoxes(others, rect, ratio);
+    });
+    this.pen.drawImage(still.pen.canvas, 0, 0);
   }
 
   private drawMasks(pen: Pen, items: readonly Instance[], lens: Lens, ratio: number): void {
@@ -172,40 +173,57 @@ export class Renderer {
     pen.imageSmoothingEnabled = port.scale * ratio < 1;
     for (const item of items) {
       const strength = strengthOf(item, editor, scene);
-      const isFilled = !look.outline || editor.strokingId === item.id;
-      pen.globalAlpha = look.opacity * strength;
       if (look.difference) {
         pen.globalAlpha = Math.max(look.opacity, 0.6) * strength;
         this.difference.draw(pen, item, scene.proposals.get(item.id), lens);
-      } else if (isFilled) {
-        this.layers.draw(pen, item, this.colorOf(item), lens, editor.patchOf(item.id));
       }
       pen.globalAlpha = strength;
-      this.drawBorder(pen, item, lens);
+      this.layers.draw(pen, item, this.inkOf(item), lens, editor.patchOf(item.id));
+      if (this.hasLine(item)) this.drawLine(pen, item, lens);
       pen.globalAlpha = 1;
     }
   }
 
-  /** The border as a line of even width, or as a rim of cells where that looks the same. */
-  private drawBorder(pen: Pen, item: Instance, lens: Lens): void {
-    const { editor, layers, scene } = this;
-    if (editor.strokingId === item.id) return;
+  /** How the mask is filled; its edge is a rim of cells where a line would look the same. */
+  private inkOf(item: Instance): Ink {
+    const { editor, scene } = this;
+    const { outline, difference, opacity } = scene.look;
     const color = this.colorOf(item);
-    const isSelected = item.id === editor.selectedId;
-    if (scene.port.scale < LINES_FROM && !isSelected) {
-      layers.drawRim(pen, item, editor.isChosen(item.id) ? WHITE : color, lens);
-      return;
-    }
-    const border = layers.border(item, color, lens);
+    const isPainted = editor.strokingId === item.id;
+    const isFilled = !difference && (!outline || isPainted);
+    const edge = editor.isChosen(item.id) ? WHITE : color;
+    const rim = isPainted || this.hasLine(item) ? null : edge;
+    return { color, opacity: isFilled ? opacity : 0, rim };
+  }
+
+  /** Whether the border is drawn as a line of even width. */
+  private hasLine({ id }: Instance): boolean {
+    const { selectedId, strokingId } = this.editor;
+    return strokingId !== id && (this.scene.port.scale >= LINES_FROM || id === selectedId);
+  }
+
+  private drawLine(pen: Pen, item: Instance, lens: Lens): void {
+    const border = this.layers.border(item, lens);
     if (!border) return;
     const side = 2 ** lens.level;
-    const unit = 1 / (scene.port.scale * side); // a CSS pixel
+    const unit = 1 / (this.scene.port.scale * side); // a CSS pixel
+    const isChosen = this.editor.isChosen(item.id);
     pen.save();
     pen.scale(side, side);
     pen.lineCap = "square";
-    const isChosen = editor.isChosen(item.id);
     if (isChosen) strokePath(pen, border, "#fff", 3.5 * unit);
-    strokePath(pen, border, css(color), (isChosen ? 1.75 : 1.25) * unit);
+    strokePath(pen, border, css(this.colorOf(item)), (isChosen ? 1.75 : 1.25) * unit);
     pen.restore();
   }
+}
+
+/** The pixels of the image under a rectangle of the screen. */
+function toImageRect({ x0, y0, x1, y1 }: Rect, port: Viewport, ratio: number): Rect {
+  const [left, top] = toImage(port, [x0 / ratio, y0 / ratio]);
+  const [right, bottom] = toImage(port, [x1 / ratio, y1 / ratio]);
+  return { x0: left, y0: top, x1: right, y1: bottom };
+}
+
+function isIn({ rle }: Instance, rect: Rect): boolean {
+  return rle !== null && !isEmpty(meet(boundsOf(rle), rect));
 }

@@ -27,6 +27,7 @@ export class WholeSheet implements Sheet {
   }
 
   draw(pen: Pen): void {
+    pen.imageSmoothingQuality = "medium"; // it may be shrunk to any part
     pen.drawImage(this.small, 0, 0);
   }
 
@@ -68,6 +69,7 @@ export class TiledSheet implements Sheet {
   draw(pen: Pen, rect: Rect, scale: number): void {
     const level = Math.min(levelFor(scale), lastLevel(this));
     const wanted = tilesIn(this, rect, level);
+    pen.imageSmoothingQuality = "low"; // their level fits the screen
     for (const tile of wanted) this.put(pen, tile);
     const missing = wanted.filter((tile) => this.bitmapOf(tile) === null);
     const middle = [(rect.x0 + rect.x1) / 2, (rect.y0 + rect.y1) / 2] as const;

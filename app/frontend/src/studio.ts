@@ -6,7 +6,6 @@ import type { Bulk } from "./bulk";
 import type { EditorEvent } from "./choice";
 import { Commands, type CommandPorts } from "./commands";
 import type { Comments } from "./comments";
-import { Creations } from "./creations";
 import { Editor } from "./editor";
 import { Foresight } from "./foresight";
 import { Gallery } from "./gallery";
@@ -66,7 +65,6 @@ export class Studio implements Crew {
   readonly comments: Comments;
   readonly bulk: Bulk;
   readonly reviewing: Reviewing;
-  private readonly creations: Creations;
   readonly input: Input;
   readonly commands: Commands;
   private readonly orders = new CrewOrders(this);
@@ -93,15 +91,13 @@ export class Studio implements Crew {
     this.shell = new Shell(root, this.editor, this.orders, () => {
       this.onResize();
     });
-    const { renderer, messages, status } = this.shell;
-    const [say, tell] = [status.say.bind(status), messages.add.bind(messages)];
+    const { renderer, messages } = this.shell;
+    const tell = messages.add.bind(messages);
     const refresh = renderer.refresh.bind(renderer);
     this.appearance = new Appearance(this.scene, this.editor, this.transport, { refresh, tell });
     const { wait } = this.lifeline.patience;
-    const made = { saves: this.sync.saves, gallery: this.gallery };
     const onChange = this.update.bind(this);
     this.person = new Person(this.transport, { wait, tell, onChange });
-    this.creations = new Creations(this.editor, this.transport, { ...made, wait, say, tell });
     this.races = new Races(this, this.orders, this.shell, this.sync.conflicts);
     ({
       walk: this.walk,
@@ -157,7 +153,7 @@ export class Studio implements Crew {
   destroy(): void {
     this.gallery.stop();
     this.input.stop();
-    this.sync.proposals.stop();
+    this.sync.stop();
     this.shell.stop();
     void this.drained().then(() => {
       this.lifeline.stop();
@@ -179,6 +175,9 @@ export class Studio implements Crew {
       now: () => performance.now(),
       outdate: (imageId) => {
         this.gallery.images.outdate(imageId);
+      },
+      onMade: ({ image_id, state }) => {
+        if (image_id !== this.editor.image?.id) this.gallery.addCount(image_id, state);
       },
       onAnswer: (made, timing, from, begin) => {
         void this.onAnswer(made, timing, from, begin);
@@ -226,7 +225,8 @@ export class Studio implements Crew {
   // -- the view -----------------------------------------------------------------------------------
 
   private makePorts(): Omit<CommandPorts, "input"> & InputPorts {
-    const { shell, scene, editor, sync, creations, orders } = this;
+    const { shell, scene, editor, sync, orders } = this;
+    const { creations } = sync;
     const say = shell.status.say.bind(shell.status);
     const propose = (box: Box): void => {
       sync.propose(box, null);
@@ -257,7 +257,7 @@ export class Studio implements Crew {
       compare: () => {
         this.races.compare();
       },
-      giveUpBox: () => sync.proposals.giveUpNewest(editor.image?.id ?? 0),
+      giveUpBox: () => sync.giveUpNewest(editor.image?.id ?? 0),
     };
   }
 
@@ -300,7 +300,7 @@ export class Studio implements Crew {
   update(): void {
     this.walk.follow();
     const image = this.editor.image;
-    this.scene.placeholders = image ? this.sync.proposals.placeholders(image.id) : [];
+    this.scene.placeholders = image ? this.sync.placeholders(image.id) : [];
     this.shell.renderer.request();
     if (this.isStale) return;
     this.isStale = true;

@@ -5,18 +5,22 @@ import type { Waiting } from "./banner";
 import { type Conflict, Conflicts } from "./conflicts";
 import type { EditorEvent, ImageRef } from "./choice";
 import type { Editor } from "./editor";
+import { Creations } from "./creations";
+import type { Past } from "./history";
 import { snapshotOf } from "./instance";
 import type { Keeper } from "./keeper";
 import { type Placeholder, Proposals, type Timing } from "./proposals";
 import { SaveQueue } from "./saves";
 import { classify, textOf, type Transport } from "./transport";
-import type { Annotation, Box, Change, CreateRequest, Snapshot, State } from "./types";
+import type { Annotation, Box, Change } from "./types";
 
 export interface SyncPorts {
   readonly wait: (seconds: number) => Promise<void>;
   readonly now: () => number;
   /** The server's masks of an image changed: what was fetched of them ahead is old. */
   outdate(imageId: number): void;
+  /** An instance was made as a person drew or copied it. */
+  onMade(made: Annotation): void;
   /** A mask came that the editor took at `begin`, in milliseconds. */
   onAnswer(made: Annotation, timing: Timing, from: Placeholder, begin: number): void;
   say(text: string): void;
@@ -29,7 +33,7 @@ export interface SyncPorts {
 }
 
 /** Where unsent work is kept; null where the browser keeps none. */
-type Shelves = Pick<Keeper, "keepSave" | "keepBox" | "keepConflict" | "keepPast">;
+type Shelves = Pick<Keeper, "keepSave" | "keepBox" | "keepAct" | "keepConflict" | "keepPast">;
 
 const PAGE = [...crypto.getRandomValues(new Uint32Array(2))].map((n) => n.toString(36)).join("");
 const STROKES: readonly string[] = ["brush", "eraser"]; // reasons of strokes
@@ -38,10 +42,13 @@ const OF_PERSONS: readonly string[] = ["corrected", "accepted"]; // masks that a
 export class Sync {
   readonly saves: SaveQueue;
   readonly proposals: Proposals;
+  readonly creations: Creations;
   readonly conflicts = new Conflicts((key, conflict) => this.keeper?.keepConflict(key, conflict));
   keeper: Shelves | null = null;
   private requests = 0;
   private interrupted: Placeholder | null = null; // by the stroke that is being drawn
+  private readonly recalled = new Set<number>(); // images whose past is here
+  private readonly early = new Set<number>(); // images whose past changed before it was here
 
   constructor(
     private readonly editor: Editor,
@@ -50,6 +57,7 @@ export class Sync {
   ) {
     this.saves = this.makeSaves();
     this.proposals = this.makeProposals();
+    this.creations = this.makeCreations();
   }
 
   /** Show an image's masks with what still waits to be saved; read them again if they are old. */
@@ -90,20 +98,30 @@ export class Sync {
     else this.resume();
   }
 
-  /** Make a new instance of a mask that exists already; `from_id`, where it comes from another. */
-  create(image_id: number, mask: Snapshot, reason: string, from_id: number | null): void {
-    const { state, category_id, box, rle } = mask;
-    const ready = { state, rle, reason, from_id };
-    this.ask({ image_id, box, category_id, instance_id: null, ready });
+  /** What stands for masks that are on their way to an image. */
+  placeholders(imageId: number): readonly Placeholder[] {
+    return [...this.proposals.placeholders(imageId), ...this.creations.placeholders(imageId)];
+  }
+
+  /** Give the newest box or new mask up that waits, as a person asks; false when there is none. */
+  giveUpNewest(imageId: number): boolean {
+    return this.proposals.giveUpNewest(imageId) || this.creations.giveUpNewest(imageId);
+  }
+
+  /** End all requests; what was kept of them stays for the next page. */
+  stop(): void {
+    this.proposals.stop();
+    this.creations.stop();
   }
 
   /** Keep unsent work from now on, and go on with what ended pages left. */
   async keepIn(keeper: Keeper): Promise<void> {
     this.keeper = keeper;
     for (const conflict of await keeper.conflicts()) this.conflicts.add(conflict);
-    await keeper.inherit(({ unsent, boxes }) => {
+    await keeper.inherit(({ unsent, boxes, acts }) => {
       for (const one of unsent) void this.saves.restore(one);
       for (const box of boxes) void this.proposals.propose(box);
+      for (const act of acts) this.creations.resume(act);
       this.ports.onProgress();
     });
   }
@@ -118,6 +136,7 @@ export class Sync {
     };
     for (const { image_id } of this.saves.unsent) at(image_id).masks += 1;
     for (const { image_id } of this.proposals.lost) at(image_id).boxes += 1;
+    for (const { image_id } of this.creations.lost) at(image_id).masks += 1;
     return waiting;
   }
 
@@ -125,8 +144,7 @@ export class Sync {
   decide(conflict: Conflict, choice: "theirs" | "mine" | "both"): void {
     const { mine, theirs } = conflict;
     if (choice === "both" && mine.after) {
-      const state = stateOfCopy(mine.after);
-      this.create(mine.image_id, { ...mine.after, state }, "both", mine.id);
+      this.creations.keepBoth(mine.image_id, mine.after, mine.id);
     }
     if (choice === "mine") {
       const now = this.editor.find(mine.id);
@@ -141,11 +159,21 @@ export class Sync {
     this.ports.onProgress();
   }
 
-  /** Keep what can be undone, where anything of it changed. */
+  /** Keep what can be undone, where anything of it changed; never over a past not yet read. */
   keepPast(): void {
-    for (const id of this.editor.takeChangedPasts()) {
+    for (const id of this.editor.takeChangedPasts()) this.early.add(id);
+    for (const id of this.early) {
+      if (!this.recalled.has(id)) continue;
+      this.early.delete(id);
       this.keeper?.keepPast(id, this.editor.past(id));
     }
+  }
+
+  /** Take over an image's past as an earlier page left it; one that does not fit is forgotten. */
+  recall(imageId: number, past: Past | null, forget: () => void): void {
+    if (past && !this.editor.recall(past)) forget();
+    this.recalled.add(imageId);
+    this.keepPast();
   }
 
   /** Ask for the mask of a box: a new instance, or in place of one's present mask. */
@@ -258,9 +286,6 @@ export class Sync {
     const ports = {
       ...{ wait, now, onProgress },
       send: this.server.propose.bind(this.server),
-      create: async (request: CreateRequest, signal: AbortSignal) => {
-        return { annotation: await this.server.create(request, signal), timing: "" };
-      },
       keep: (key: string, box: Placeholder | null) => this.keeper?.keepBox(key, box),
       onAnswer: this.onAnswer.bind(this),
       onConflict: (current: Annotation) => {
@@ -277,6 +302,24 @@ export class Sync {
     return new Proposals(ports, this.saves);
   }
 
+  private makeCreations(): Creations {
+    const { wait, onProgress } = this.ports;
+    return new Creations(this.editor, this.server, {
+      ...{ wait, onProgress, saves: this.saves },
+      say: (text) => {
+        this.ports.say(text);
+      },
+      tell: (text) => {
+        this.ports.tell(text, "error");
+      },
+      onMade: (made) => {
+        this.ports.outdate(made.image_id);
+        this.ports.onMade(made);
+      },
+      keep: (key, act) => this.keeper?.keepAct(key, act),
+    });
+  }
+
   private onAnswer(made: Annotation, timing: Timing, from: Placeholder): void {
     const begin = this.ports.now();
     this.ports.outdate(made.image_id);
@@ -288,10 +331,4 @@ export class Sync {
     else this.editor.propose(made, from.instance_id === null);
     this.ports.onAnswer(made, timing, from, begin);
   }
-}
-
-/** The state in which a copy of a mask can begin: nothing starts its life refused or gone. */
-function stateOfCopy({ state, rle }: Snapshot): State {
-  if (rle === null) return "proposed";
-  return state === "accepted" ? "accepted" : "corrected";
 }

@@ -2,7 +2,7 @@
 
 import { redrawn } from "./acts";
 import { boxOf, isLargeEnough } from "./boxes";
-import type { Creations } from "./creations";
+import type { Creations, Outcome } from "./creations";
 import type { Editor } from "./editor";
 import { cropOf } from "./instance";
 import { fillPolygon } from "./polygon";
@@ -135,12 +135,12 @@ export class Trail {
   }
 
   /** Bring the points back when the act came to nothing and nothing new was begun. */
-  private keepUnless(done: Promise<boolean>, trail: readonly Point[]): void {
+  private keepUnless(done: Promise<Outcome>, trail: readonly Point[]): void {
     const { editor } = this.ports;
     const { tool, image } = editor;
-    void done.then((isDone) => {
+    void done.then((outcome) => {
       const isFree = !this.isOpen && editor.tool === tool && editor.image === image;
-      if (!isDone && isFree) editor.setTrail(trail);
+      if (outcome === "refused" && isFree) editor.setTrail(trail);
     });
   }
 }

@@ -5,6 +5,7 @@
  * at the same address, or of another person, is never mixed in.
  */
 
+import type { Act } from "./creations";
 import type { Conflict } from "./conflicts";
 import type { Step } from "./history";
 import type { Placeholder } from "./proposals";
@@ -18,6 +19,7 @@ interface Owned {
 export interface Stores {
   saves: Owned & { readonly tab: string; readonly id: number; readonly unsent: Unsent };
   boxes: Owned & { readonly tab: string; readonly key: string; readonly box: Placeholder };
+  acts: Owned & { readonly tab: string; readonly key: string; readonly act: Act };
   conflicts: Owned & { readonly key: string; readonly conflict: Conflict };
   steps: Owned & { readonly image_id: number; readonly seq: number; readonly step: Step };
   /** Of each image's steps: up to which `seq` they stand, and how much room they take. */
@@ -35,10 +37,11 @@ export type Deed =
   | { readonly drop: StoreName; readonly key: readonly (string | number)[] };
 
 const NAME = "mal-studio";
-const VERSION = 1;
+const VERSION = 2; // 2: acts
 const KEYS: Readonly<Record<StoreName, readonly string[]>> = {
   saves: ["owner", "tab", "id"],
   boxes: ["owner", "tab", "key"],
+  acts: ["owner", "tab", "key"],
   conflicts: ["owner", "key"],
   steps: ["owner", "image_id", "seq"],
   pasts: ["owner", "image_id"],
@@ -56,6 +59,7 @@ export class Vault {
     const request = factory.open(NAME, VERSION);
     request.onupgradeneeded = () => {
       for (const [name, keyPath] of Object.entries(KEYS)) {
+        if (request.result.objectStoreNames.contains(name)) continue;
         request.result.createObjectStore(name, { keyPath: [...keyPath] });
       }
     };

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 
-import { Creations } from "../src/creations";
+import { type Act, Creations } from "../src/creations";
 import { Editor } from "../src/editor";
 import { cropOf, snapshotOf } from "../src/instance";
 import { encode } from "../src/rle";
@@ -31,6 +31,9 @@ let said: string[];
 let boxes: Box[];
 let learned: [number, number][];
 let counted: [number, string][];
+let kept: Map<string, Act>;
+let wait: () => Promise<void>;
+let answered: number[]; // ids to be given in place of new ones
 let editor: Editor;
 let creations: Creations;
 let trail: Trail;
@@ -53,7 +56,7 @@ function create({ request_id, reason, from_id, ...part }: Asked): Promise<Annota
   asked.push({ request_id, reason, from_id, ...part });
   const failure = failures.shift();
   if (failure) return Promise.reject(failure);
-  const id = 100 + asked.length;
+  const id = answered.shift() ?? 100 + asked.length;
   return Promise.resolve(annotation({ ...part, id, number: id, version: 1 }));
 }
 
@@ -65,6 +68,9 @@ function clicks(tool: Tool, ...points: Point[]): void {
 beforeEach(() => {
   [changes, asked, failures, waits, told, said] = [[], [], [], [], [], []];
   [boxes, learned, counted] = [[], [], []];
+  kept = new Map();
+  answered = [];
+  wait = () => Promise.resolve();
   editor = new Editor((event) => {
     if (event.kind === "edit") changes.push(event.change);
   });
@@ -74,14 +80,16 @@ beforeEach(() => {
     {
       wait: (seconds) => {
         waits.push(seconds);
-        return Promise.resolve();
+        return wait();
       },
       say: (text) => said.push(text),
       tell: (text) => told.push(text),
-      saves: { learn: (id, version) => learned.push([id, version]) },
-      gallery: {
-        images: { outdate: () => undefined },
-        addCount: (id, state) => counted.push([id, state]),
+      saves: { learn: (id, version) => learned.push([id, version]), waiting: () => null },
+      onMade: ({ image_id, state }) => counted.push([image_id, state]),
+      onProgress: () => undefined,
+      keep: (key, act) => {
+        if (act) kept.set(key, act);
+        else kept.delete(key);
       },
     },
   );
@@ -166,21 +174,55 @@ describe("a knife through a mask", () => {
         [5, 0],
         [5, 2],
       ]),
-    ).toBe(false);
+    ).toBe("refused");
     expect([asked, changes, said.at(-1)]).toEqual([[], [], expect.stringMatching(/right through/)]);
   });
 
-  it("tries again under the same name while the network is down, and then changes nothing", async () => {
+  it("waits while the network is down, kept, and goes on under the same name", async () => {
     editor.select(1);
-    failures = Array.from({ length: 4 }, () => new NetworkError("no answer"));
-    expect(await creations.split(cut)).toBe(false);
+    failures = Array.from({ length: 6 }, () => new NetworkError("no answer"));
+    failures.push(new ApiError(429, "busy", "busy", null, null, 7));
+    expect(await creations.split(cut)).toBe("waits");
+    expect([changes, [...kept.values()].map(({ divided }) => divided?.id)]).toEqual([[], [1]]);
+    expect(creations.placeholders(1).map(({ box }) => box)).toEqual([[1, 1, 6, 4]]);
+    expect([creations.lost.length, await creations.separate()]).toEqual([1, "refused"]);
+    await settle();
     expect(new Set(asked.map(({ request_id }) => request_id)).size).toBe(1);
-    expect(waits).toEqual([0.5, 1, 2]);
-    expect([changes, told]).toEqual([[], ["Not done: no answer"]]);
-    failures = [new ApiError(429, "busy", "busy", null, null, 7)];
-    expect(await creations.split(cut)).toBe(true);
-    expect(waits.at(-1)).toBe(7);
-    expect(new Set(asked.map(({ request_id }) => request_id)).size).toBe(2);
+    expect(waits).toEqual([0.5, 1, 2, 4, 8, 15, 7]);
+    expect([editor.instances.length, editor.undoable, kept.size, told]).toEqual([2, 1, 0, []]);
+    expect(creations.placeholders(1)).toEqual([]);
+  });
+
+  it("may be given up while it waits, and changes nothing then", async () => {
+    editor.select(1);
+    let back: () => void = () => undefined;
+    failures = [new NetworkError("no answer")];
+    wait = () => new Promise<void>((resolve) => (back = resolve));
+    expect(await creations.split(cut)).toBe("waits");
+    expect([2, 1].map((id) => creations.giveUpNewest(id))).toEqual([false, true]);
+    back();
+    await settle();
+    expect([asked.length, editor.instances.length, kept.size, changes]).toEqual([1, 1, 0, []]);
+  });
+
+  it("stays kept for the next page when this one ends", async () => {
+    editor.select(1);
+    void creations.split(cut);
+    creations.stop();
+    await settle();
+    expect([kept.size, editor.instances.length]).toEqual([1, 1]);
+  });
+
+  it("is done once, though its answers come twice", async () => {
+    editor.select(1);
+    void creations.split(cut);
+    const [act] = [...kept.values()];
+    await settle();
+    const once = [editor.instances.map(snapshotOf), editor.undoable];
+    answered = [101];
+    creations.resume(act);
+    await settle();
+    expect([editor.instances.map(snapshotOf), editor.undoable]).toEqual(once);
   });
 
   it("leaves with the first mask what the server refused to make", async () => {
@@ -195,7 +237,6 @@ describe("a knife through a mask", () => {
     editor.open(IMAGE, [mask(1, dots)]);
     editor.select(1);
     const separate = creations.separate(); // the first of two new masks is under way
-
     failures.push(new ApiError(422, "not_allowed", "no", null, null, null));
     await separate;
     expect(told).toEqual(["Not done: no"]);
@@ -228,7 +269,7 @@ describe("parts", () => {
 describe("a copy", () => {
   it("lies at the same pixels of the other image, to be reviewed, and undo there takes it away", async () => {
     editor.select(1);
-    expect(await creations.copy({ id: 2, width: 6, height: 3 })).toBe(true);
+    expect(await creations.copy({ id: 2, width: 6, height: 3 })).toBe("made");
     const rle = encode(toCrop(drawn("......", ".#####", ".#####")), 3, 6);
     expect(asked).toMatchObject([
       { image_id: 2, state: "proposed", category_id: 4, box: [1, 1, 6, 3], rle, from_id: null },
@@ -242,7 +283,7 @@ describe("a copy", () => {
 
   it("is not made when nothing of it lies on the other image", async () => {
     editor.select(1);
-    expect(await creations.copy({ id: 2, width: 1, height: 1 })).toBe(false);
+    expect(await creations.copy({ id: 2, width: 1, height: 1 })).toBe("refused");
     expect(asked).toEqual([]);
   });
 });
@@ -304,8 +345,8 @@ describe("a polygon", () => {
     expect([editor.selectedId, editor.undoable, editor.trail]).toEqual([101, 1, []]);
   });
 
-  it("is there again when the server cannot be reached, and nothing new was begun", async () => {
-    failures = Array.from({ length: 4 }, () => new NetworkError("no answer"));
+  it("is there again when the server refuses it, and nothing new was begun", async () => {
+    failures = [new ApiError(422, "not_allowed", "no", null, null, null)];
     clicks("polygon", ...square);
     trail.finish();
     await settle();

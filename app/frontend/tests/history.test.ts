@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { Editor } from "../src/editor";
-import { fits, type Past } from "../src/history";
+import { fits, History, type Past, type Step } from "../src/history";
 import type { Change, Snapshot, State } from "../src/types";
 import { annotation, IMAGE } from "./masks";
 
@@ -103,5 +103,35 @@ describe("an editor after a reload", () => {
     editor.select(1);
     editor.accept();
     expect([editor.recall({ done: [made], undone: [] }), editor.undoable]).toEqual([false, 1]);
+  });
+});
+
+describe("memory", () => {
+  const heavy = (id: number): Step => {
+    const rle = { size: [100, 100] as const, counts: "0".repeat(2 ** 20) };
+    return [{ id, before: null, after: { ...proposed, rle } }];
+  };
+
+  it("is bounded: the image worked on longest ago forgets first, then the oldest steps", () => {
+    const history = new History();
+    for (const [imageId, count] of [
+      [1, 30],
+      [2, 30],
+      [1, 1],
+      [3, 10],
+    ] as const) {
+      for (let i = 0; i < count; i++) history.record(imageId, heavy(i));
+    }
+    expect([1, 2, 3].map((id) => history.undoable(id))).toEqual([31, 23, 10]);
+    for (let i = 0; i < 70; i++) history.record(3, heavy(i));
+    expect([1, 2, 3].map((id) => history.undoable(id))).toEqual([0, 0, 64]);
+    expect(history.undo(3)?.[0].id).toBe(69);
+  });
+
+  it("keeps the newest step, whatever it takes", () => {
+    const history = new History();
+    const huge = Array.from({ length: 70 }, (_, id) => heavy(id)[0]);
+    history.record(1, huge);
+    expect(history.undoable(1)).toBe(1);
   });
 });

@@ -3,6 +3,7 @@ import "fake-indexeddb/auto";
 import { IDBFactory } from "fake-indexeddb";
 import { beforeEach, describe, expect, it } from "vitest";
 
+import type { Act } from "../src/creations";
 import type { Conflict } from "../src/conflicts";
 import type { Past, Step } from "../src/history";
 import { Keeper, type Legacy } from "../src/keeper";
@@ -52,10 +53,11 @@ function page(tab: string, owner = "studio/ada"): Keeper {
 }
 
 async function inherited(keeper: Keeper): Promise<Legacy> {
-  const all = { unsent: [] as Unsent[], boxes: [] as Placeholder[] };
-  await keeper.inherit(({ unsent, boxes }) => {
+  const all = { unsent: [] as Unsent[], boxes: [] as Placeholder[], acts: [] as Act[] };
+  await keeper.inherit(({ unsent, boxes, acts }) => {
     all.unsent.push(...unsent);
     all.boxes.push(...boxes);
+    all.acts.push(...acts);
   });
   return all;
 }
@@ -71,6 +73,8 @@ const BOX: Placeholder = {
   box: [0, 0, 9, 9],
 };
 
+const ACT: Act = { key: "a", wishes: [], divided: annotation() };
+
 function step(id: number, note = ""): Step {
   const { state, category_id, box, rle } = annotation();
   const padded = rle && { ...rle, counts: rle.counts + note };
@@ -83,6 +87,21 @@ beforeEach(async () => {
   vault = await Vault.open(new IDBFactory());
 });
 
+it("what an older studio kept is here after the database grew", async () => {
+  const factory = new IDBFactory();
+  const request = factory.open("mal-studio", 1);
+  request.onupgradeneeded = () => {
+    const { result } = request;
+    result.createObjectStore("saves", { keyPath: ["owner", "tab", "id"] });
+    const record = { owner: "studio/ada", tab: "old", id: 1, unsent: work(1) };
+    request.transaction?.objectStore("saves").put(record);
+  };
+  await new Promise((resolve) => (request.onsuccess = resolve));
+  request.result.close();
+  vault = await Vault.open(factory);
+  expect((await inherited(page("new"))).unsent).toEqual([work(1)]);
+});
+
 describe("unsent work", () => {
   it("of a page that ended is taken over once, by whoever comes first", async () => {
     const old = page("old");
@@ -90,11 +109,15 @@ describe("unsent work", () => {
     old.keepSave(2, work(2));
     old.keepSave(2, null); // acknowledged
     old.keepBox("k", BOX);
+    old.keepAct("a", ACT);
+    old.keepAct("b", ACT);
+    old.keepAct("b", null);
     old.stop();
     await settle();
     const [first, second] = await Promise.all([inherited(page("a")), inherited(page("b"))]);
     expect([...first.unsent, ...second.unsent]).toEqual([work(1)]);
     expect([...first.boxes, ...second.boxes]).toEqual([BOX]);
+    expect([...first.acts, ...second.acts]).toEqual([ACT]);
     expect(failures).toEqual([]);
   });
 

@@ -81,7 +81,6 @@ beforeEach(() => {
     onConflict: (one: Annotation) => conflicts.push(one),
     onFailed: (one: unknown) => failures.push(one),
     onProgress: () => undefined,
-    create: (request, signal) => send({ ...request, instance_id: null, version: null }, signal),
     keep: (key, box) => {
       if (box) kept.set(key, box);
       else kept.delete(key);
@@ -203,17 +202,6 @@ it("what waits when the page goes stays for the next page", async () => {
   proposals.stop();
   await settle();
   expect([asked[0].signal.aborted, kept.has("a")]).toEqual([true, true]);
-});
-
-it("a mask that exists becomes an instance as it is", async () => {
-  const { state, rle } = annotation();
-  const ready = { state, rle, reason: "copy", from_id: 4 };
-  void proposals.propose({ ...placeholder("a"), ready });
-  await settle();
-  expect(asked[0].request).toMatchObject({ request_id: "a", rle, reason: "copy", from_id: 4 });
-  expect(kept.get("a")?.ready).toEqual(ready);
-  await asked[0].answer({ id: 12 });
-  expect(answers.map(({ id }) => id)).toEqual([12]);
 });
 
 it("an answer settles the doubt that an older request had left", async () => {

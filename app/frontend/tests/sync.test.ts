@@ -3,10 +3,12 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { Conflict } from "../src/conflicts";
 import type { Past } from "../src/history";
 import type { Keeper, Legacy } from "../src/keeper";
+import { cut, minus } from "../src/raster";
+import { decode, encode } from "../src/rle";
 import type { Unsent } from "../src/saves";
 import { ApiError, NetworkError } from "../src/transport";
 import type { Change } from "../src/types";
-import { annotation, IMAGE } from "./masks";
+import { annotation, BLOB, IMAGE } from "./masks";
 import {
   asked,
   begin,
@@ -222,6 +224,7 @@ describe("what is left by a page that ended", () => {
       },
       keepSave: () => undefined,
       keepBox: () => undefined,
+      keepAct: () => undefined,
       keepConflict: () => undefined,
       keepPast: (id: number, past: Past) => pasts.push([id, structuredClone(past)]),
     };
@@ -235,7 +238,7 @@ describe("what is left by a page that ended", () => {
 
   it("goes out, and shows on its image until then", async () => {
     const asking = { key: "k", image_id: 2, instance_id: null, category_id: 1, box };
-    await sync.keepIn(keeper({ unsent: [unsent], boxes: [asking] }));
+    await sync.keepIn(keeper({ unsent: [unsent], boxes: [asking], acts: [] }));
     await settle();
     sync.open(IMAGE, [annotation({ version: 4 })], false);
     expect(onScreen()).toEqual([[1, 4, "rejected"]]);
@@ -245,12 +248,13 @@ describe("what is left by a page that ended", () => {
 
   it("holds the races nobody decided", async () => {
     const conflict = { mine: change as Change, theirs: annotation(), kept: 3 };
-    await sync.keepIn(keeper({ unsent: [], boxes: [] }, [conflict]));
+    await sync.keepIn(keeper({ unsent: [], boxes: [], acts: [] }, [conflict]));
     expect(sync.conflicts.first(1)).toEqual(conflict);
   });
 
   it("what can be undone is kept after each act, undo included", async () => {
-    await sync.keepIn(keeper({ unsent: [], boxes: [] }));
+    await sync.keepIn(keeper({ unsent: [], boxes: [], acts: [] }));
+    sync.recall(1, null, () => undefined);
     stroke();
     sync.keepPast();
     sync.keepPast();
@@ -261,6 +265,59 @@ describe("what is left by a page that ended", () => {
       [1, 1, 0],
       [1, 0, 1],
     ]);
+  });
+
+  it("an answer that comes before its image is one more step of what could be undone", async () => {
+    const asking = { key: "k", image_id: 1, instance_id: null, category_id: 1, box };
+    await sync.keepIn(keeper({ unsent: [], boxes: [asking], acts: [] }));
+    editor.close();
+    await settle();
+    await asked[0].answer(made({ id: 8, number: 8 }));
+    sync.keepPast();
+    expect(pasts).toEqual([]);
+    const old = { id: 1, before: { ...after, category_id: 2 }, after };
+    sync.open(IMAGE, [annotation(), annotation({ id: 8, number: 8 })], false);
+    sync.recall(1, { done: [[old]], undone: [] }, () => told.push("forgotten"));
+    expect([pasts.map(([id, { done }]) => [id, done.length]), told]).toEqual([[[1, 2]], []]);
+    editor.undo();
+    editor.undo();
+    expect(editor.instances).toMatchObject([{ id: 1, category_id: 2 }]);
+  });
+
+  it("a past that others moved on from is forgotten, and an early answer is not", async () => {
+    const asking = { key: "k", image_id: 1, instance_id: null, category_id: 1, box };
+    await sync.keepIn(keeper({ unsent: [], boxes: [asking], acts: [] }));
+    editor.close();
+    await settle();
+    await asked[0].answer(made({ id: 8, number: 8 }));
+    const old = { id: 1, before: null, after: { ...after, category_id: 2 } };
+    sync.open(IMAGE, [annotation(), annotation({ id: 8, number: 8 })], false);
+    sync.recall(1, { done: [[old]], undone: [] }, () => told.push("forgotten"));
+    expect([pasts.map(([, { done }]) => done.length), told]).toEqual([[1], ["forgotten"]]);
+  });
+
+  it("an act that makes instances is done, and divides its mask without its image", async () => {
+    const left = { ...after, state: "corrected", image_id: 1, reason: "split" } as const;
+    const act = {
+      key: "k",
+      wishes: [{ ...left, from_id: 1 }],
+      divided: annotation({ version: 6 }),
+    };
+    const [height, width] = BLOB.size;
+    const blob = decode(BLOB);
+    const { x, y, w, h } = blob;
+    const upper = { x0: x, y0: y, x1: x + w, y1: y + (h >> 1) };
+    const half = encode(cut(blob, upper), height, width);
+    await sync.keepIn(keeper({ unsent: [], boxes: [], acts: [act] }));
+    editor.close();
+    expect(sync.placeholders(1)).toHaveLength(1);
+    await settle();
+    expect(created[0].request).toMatchObject({ request_id: "k-0", reason: "split", from_id: 1 });
+    await created[0].answer(annotation({ id: 9, number: 9, rle: half }));
+    expect(saved[0]).toMatchObject({ version: 6, change: { id: 1, reason: "split" } });
+    const rest = minus(blob, decode(half));
+    expect(saved[0].change.after?.rle).toEqual(encode(rest, height, width));
+    expect(sync.placeholders(1)).toEqual([]);
   });
 });
 

@@ -102,6 +102,7 @@ export function begin(): void {
     now: () => 0,
     outdate: (imageId) => outdated.push(imageId),
     onAnswer: () => undefined,
+    onMade: () => undefined,
     say: (text) => said.push(text),
     tell: (text) => told.push(text),
     onConflict: (conflict, text) => {
