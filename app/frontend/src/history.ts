@@ -119,8 +119,10 @@ const sizes = new WeakMap<Step, number>();
 /** Bytes a step holds, about: its masks and its strokes. */
 function sizeOf(step: Step): number {
   const maskOf = (one: Snapshot | null): number => one?.rle?.counts.length ?? 0;
-  const sizeOfEntry = ({ before, after, stroke }: Entry): number =>
-    maskOf(before) + maskOf(after) + 32 * (stroke?.points.length ?? 0);
+  const pointsOf = (strokes: readonly Stroke[] = []): number =>
+    strokes.reduce((sum, { points }) => sum + points.length, 0);
+  const sizeOfEntry = ({ before, after, strokes }: Entry): number =>
+    maskOf(before) + maskOf(after) + 32 * pointsOf(strokes);
   const size = sizes.get(step) ?? step.reduce((sum, entry) => sum + sizeOfEntry(entry), 0);
   sizes.set(step, size);
   return size;
