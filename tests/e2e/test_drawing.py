@@ -190,7 +190,7 @@ def test_the_look_changes_the_screen_only_and_is_remembered(page: Page, studio: 
     assert np.abs(picture(canvas) - bright)[middle].max() < 3
     page.get_by_role("button", name="View", exact=True).click()
     page.get_by_role("button", name="As it is in the file").click()
-    page.get_by_label("Outline only").uncheck()
+    page.get_by_role("checkbox", name="Outline only").uncheck()
     page.keyboard.press("Escape")
     canvas.key("Control+Shift+a")
     assert np.abs(picture(canvas) - plain)[middle].max() < 3
