@@ -22,7 +22,7 @@ from app.gate import Verdict, judge
 from app.history import newest_proposals
 from app.images import path_of
 from app.learning import Labels, check_enough, choose_splits, gather, snapshot
-from app.records import Job, JobState, ModelState, ModelVersion, NewModel, Split
+from app.records import OPEN, Job, JobState, ModelState, ModelVersion, NewModel, Split
 from app.settings import PHOTOS, REMINDERS, Settings
 from app.store import Store
 from app.worker import Worker
@@ -35,7 +35,6 @@ KIND = "fine-tune"
 NEW_WEIGHTS = "new.safetensors"
 COMPARISON = f"{NEW_WEIGHTS}.compare.json"
 LOG = "log.txt"
-OPEN = (JobState.QUEUED, JobState.RUNNING)
 FROZEN = {Split.TRAIN: "train.json", Split.HELD_OUT: "held-out.json"}
 log = logging.getLogger(__name__)
 

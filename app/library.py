@@ -15,7 +15,6 @@ from app.images import Expanded, Found, Intake, expand
 from app.records import ModelState, ModelVersion, NewModel, Project
 from app.settings import PHOTOS, Settings
 from app.store import Store
-from app.workflow import Workflow
 from mal_core import calibrate, checkpoint
 from mal_core.errors import InputError
 
@@ -43,13 +42,10 @@ class Step:
 class Library:
     """Projects and what goes in and out of them."""
 
-    def __init__(
-        self, settings: Settings, store: Store, intake: Intake, workflow: Workflow
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, intake: Intake) -> None:
         self._settings = settings
         self._store = store
         self._intake = intake
-        self._workflow = workflow
 
     def prepare(self) -> None:
         """Make a new data folder ready: the bundled model, and the sample project."""
@@ -131,14 +127,6 @@ class Library:
             now=datetime.now(UTC),
             dry_run=dry_run,
         )
-
-    def propose_all(self, project_id: int, person: str) -> Iterator[Step]:
-        """Propose masks for every box of the project that has none."""
-        images = [summary.image for summary in self._store.list_images(project_id)]
-        for done, image in enumerate(images, start=1):
-            count = self._workflow.propose_boxes(image.id, person)
-            line = f"{image.file_name}: {count} masks proposed" if count else ""
-            yield Step(done, len(images), line, added=bool(count))
 
     def export(
         self, project_id: int, format_name: str, *, include_proposals: bool, include_images: bool

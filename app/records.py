@@ -38,6 +38,17 @@ class JobState(StrEnum):
     STOPPED = "stopped"
 
 
+OPEN = (JobState.QUEUED, JobState.RUNNING)
+
+
+class Wish(StrEnum):
+    """What a person wants of a job that has not ended."""
+
+    GO = "go"
+    PAUSE = "pause"
+    STOP = "stop"
+
+
 class ModelState(StrEnum):
     """What became of a model version."""
 
@@ -198,10 +209,15 @@ class Job:
     progress: Mapping[str, Any]
     result: Mapping[str, Any]
     error: str
-    launches: int  # how often it was begun: more than once if something was killed
+    launches: int  # how often it was begun since it last got on: above 1, something was killed
     created_at: datetime
     alive_at: datetime | None  # its last sign of life
     ended_at: datetime | None
+
+    @property
+    def wish(self) -> Wish:
+        """What a person last said."""
+        return Wish(self.params.get("wish", Wish.GO))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from app import ui
 from app.again import Again
 from app.api import Api, install
 from app.auth import Sessions
+from app.batch import Batch
 from app.canvas import STATIC
 from app.desk import Desk
 from app.errors import NotAllowed, StudioError
@@ -47,19 +48,20 @@ def build_app(settings: Settings) -> FastAPI:
     store = Store(settings.database)
     workflow = Workflow(settings, store)
     intake = Intake(settings)
-    again = Again(settings, store, workflow)
+    again, batch = Again(settings, store, workflow), Batch(settings, store, workflow)
     jobs = Jobs(settings, store, workflow, again)
     registry = Registry(store, workflow, again)
-    library = Library(settings, store, intake, workflow)
+    library = Library(settings, store, intake)
     sessions = Sessions(settings.data_dir / "secret")
     library.prepare()
-    _recover(again, jobs)
+    _recover(again, batch, jobs)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         jobs.close()
         again.close()
+        batch.close()
         intake.close()
         store.close()
 
@@ -68,7 +70,7 @@ def build_app(settings: Settings) -> FastAPI:
     Desk(api, store, Review(store, lambda: datetime.now(UTC)))
     install(app, api)
     app.mount("/mal/static", StaticFiles(directory=STATIC))
-    page = ui.build(House(store, workflow, library, jobs, again, registry, sessions))
+    page = ui.build(House(store, workflow, library, jobs, again, batch, registry, sessions))
     mounted: FastAPI = gr.mount_gradio_app(
         app,
         page,
@@ -85,11 +87,11 @@ def build_app(settings: Settings) -> FastAPI:
     return mounted
 
 
-def _recover(again: Again, jobs: Jobs) -> None:
+def _recover(*parts: Again | Batch | Jobs) -> None:
     """Go on with the jobs of a former studio, unless another one on this folder does."""
     try:
-        again.recover()
-        jobs.recover()
+        for part in parts:
+            part.recover()
     except NotAllowed as error:
         log.warning("%s", error)
 

@@ -1,8 +1,8 @@
 """A thread that carries out the open jobs of one kind, one at a time.
 
 What is to be done stands in the database alone: a job that is running when nobody runs it was
-left by a studio that died, and goes first; then the queued ones, the oldest first. What was begun
-three times and never ended is given up.
+left by a studio that died, and goes first; then the queued ones, the oldest first. What a person
+paused waits. What was begun three times and never ended, nor got on, is given up.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Condition, Thread
 
 from app.errors import NotAllowed
-from app.records import Job, JobState
+from app.records import Job, JobState, Wish
 from app.store import Store
 
 LAUNCHES = 3
@@ -107,7 +107,7 @@ class Worker:
         """The job whose turn it is; waits for one, None at the end."""
         with self._news:
             while not self._is_ending:
-                jobs = self._store.open_jobs(self._kind)
+                jobs = [j for j in self._store.open_jobs(self._kind) if j.wish is not Wish.PAUSE]
                 if jobs:
                     return min(jobs, key=lambda job: (job.state is JobState.QUEUED, job.id))
                 self._news.wait()

@@ -23,7 +23,7 @@ from app.session import check_stroke
 from app.settings import Settings
 from app.store import Store
 from mal_core import calibrate
-from mal_core.errors import BadBox, CheckpointError
+from mal_core.errors import CheckpointError
 from mal_core.geometry import check_boxes
 from mal_core.masks import RLE
 from mal_core.predictor import Prediction, Predictor
@@ -235,29 +235,24 @@ class Workflow:
         now = datetime.now(UTC)
         return self.store.save_instance(instance_id, draft, version, person, "delete", now)
 
-    def propose_boxes(self, image_id: int, person: str) -> int:
-        """Propose masks for the boxes of an image that have none; returns how many.
+    def propose_bare(self, instance_id: int) -> bool:
+        """Give a box that came without a mask its first, in nobody's name.
 
-        A box that somebody rejected, or changes meanwhile, is left to them; so is one too thin to
-        hold a pixel.
+        Returns:
+            Whether it has one now from here; never, where somebody was faster.
+
+        Raises:
+            BadBox: it is too thin to hold a pixel.
+            BadImage: the stored raster is missing or damaged.
         """
-        image = self.store.get_image(image_id)
-        bare = [
-            i
-            for i in self.store.list_instances(image_id)
-            if i.draft.rle is None and i.draft.state is State.PROPOSED
-        ]
-        done = 0
-        for instance in bare:
-            known = (instance.id, instance.version)
-            try:
-                self.propose(
-                    image.id, instance.draft.box, instance.draft.category_id, person, known
-                )
-            except (BadBox, Conflict):
-                continue
-            done += 1
-        return done
+        instance = self.store.get_instance(instance_id)
+        if instance.draft.state is not State.PROPOSED:
+            return False
+        try:
+            self.propose_ahead((instance.id, instance.version), "")
+        except (Conflict, NotAllowed):
+            return False
+        return True
 
     def propose_again(self, instance_id: int) -> bool:
         """Ask the model in use for an untouched proposal of another model.

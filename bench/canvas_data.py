@@ -15,7 +15,6 @@ from app.library import Library
 from app.records import Draft, State
 from app.settings import Settings
 from app.store import Store
-from app.workflow import Workflow
 from mal_core.masks import encode
 
 SAMPLES = ("coffee", "chelsea", "astronaut", "motorcycle_left")
@@ -58,7 +57,7 @@ def make_project(data: Path) -> dict[str, int]:
     store = Store(settings.database)
     ids = {}
     with Intake(settings) as intake:
-        library = Library(settings, store, intake, Workflow(settings, store))
+        library = Library(settings, store, intake)
         library.prepare_model()
         project = library.add_project("Scale")
         category = store.list_categories(project.id)[0].id

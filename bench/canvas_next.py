@@ -33,7 +33,6 @@ from app.library import Library  # noqa: E402
 from app.records import Draft, NewInstance, State  # noqa: E402
 from app.settings import Settings  # noqa: E402
 from app.store import Store  # noqa: E402
-from app.workflow import Workflow  # noqa: E402
 from bench.latency import FLAGS, SIZES, STATE, serve  # noqa: E402
 from mal_core.masks import encode  # noqa: E402
 
@@ -112,7 +111,7 @@ def make_project(data: Path, size: tuple[int, int], count: int, masks: int) -> N
     data.mkdir(parents=True)
     store = Store(settings.database)
     with Intake(settings) as intake:
-        library = Library(settings, store, intake, Workflow(settings, store))
+        library = Library(settings, store, intake)
         library.prepare_model()
         project = library.add_project("Next")
         paths = [save_photo(data / f"{number}.jpg", size, number) for number in range(count)]

@@ -77,9 +77,8 @@ def main() -> None:
 def prepare(settings: Settings) -> None:
     """A project to publish for."""
     store = Store(settings.database)
-    workflow = Workflow(settings, store)
     with Intake(settings) as intake:
-        Library(settings, store, intake, workflow).add_project("Killed")
+        Library(settings, store, intake).add_project("Killed")
     store.close()
 
 

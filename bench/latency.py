@@ -39,7 +39,6 @@ from app.images import Intake, load_image  # noqa: E402
 from app.library import Library  # noqa: E402
 from app.settings import Settings  # noqa: E402
 from app.store import Store  # noqa: E402
-from app.workflow import Workflow  # noqa: E402
 from mal_core.predictor import Predictor  # noqa: E402
 
 SIZES = ((640, 480), (4000, 3000))
@@ -128,7 +127,7 @@ def make_project(data: Path) -> None:
     data.mkdir(parents=True)
     store = Store(settings.database)
     with Intake(settings) as intake:
-        library = Library(settings, store, intake, Workflow(settings, store))
+        library = Library(settings, store, intake)
         library.prepare_model()
         project = library.add_project("Latency")
         photo = Image.fromarray(skimage.data.coffee())

@@ -24,7 +24,6 @@ from app.images import Intake  # noqa: E402
 from app.library import Library  # noqa: E402
 from app.settings import PHOTOS, Settings  # noqa: E402
 from app.store import Store  # noqa: E402
-from app.workflow import Workflow  # noqa: E402
 from bench.latency import FLAGS, SIZES, STATE, draw_boxes, make_project, serve  # noqa: E402
 from mal_core import coco  # noqa: E402
 
@@ -61,7 +60,7 @@ def add_labels(data: Path) -> None:
     settings = Settings(data_dir=data)
     store = Store(settings.database)
     with Intake(settings) as intake:
-        library = Library(settings, store, intake, Workflow(settings, store))
+        library = Library(settings, store, intake)
         project = store.list_projects()[0].id
         names = [image.file_name for image in coco.read(settings.probe).images]
         for step in library.add_files(project, [PHOTOS / name for name in names]):

@@ -23,8 +23,8 @@ LAYERS = {
     "app": (
         *("errors", "settings", "records", "session", "history", "schema", "migrations", "store"),
         *("auth", "images", "exchange", "workflow", "review", "learning", "gate", "ledger"),
-        *("children", "worker", "again", "jobs", "registry", "pictures", "library"),
-        *("bodies", "api", "desk", "canvas", "pages", "ui", "server", "trade", "cli"),
+        *("children", "worker", "rounds", "again", "batch", "jobs", "registry", "pictures"),
+        *("library", "bodies", "api", "desk", "canvas", "pages", "ui", "server", "trade", "cli"),
     ),
 }
 # The only modules that may import a heavy third-party package.

@@ -13,6 +13,7 @@ import gradio as gr
 
 from app.again import Again
 from app.auth import Sessions
+from app.batch import Batch
 from app.jobs import Jobs
 from app.library import Library
 from app.registry import Registry
@@ -48,6 +49,7 @@ class House:
     library: Library
     jobs: Jobs
     again: Again
+    batch: Batch
     registry: Registry
     sessions: Sessions
 

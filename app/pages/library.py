@@ -7,6 +7,7 @@ import gradio as gr
 
 from app.exchange import FORMATS, reader_titles
 from app.library import Step
+from app.pages.batch import BatchSection
 from app.pages.house import (
     LOCAL_PERSON,
     QUIET,
@@ -58,6 +59,7 @@ class LibraryPage:
             with gr.Column(scale=2, min_width=300):
                 self._lay_categories(categories, old_name)
                 self._lay_import()
+                BatchSection(house, project, stamp, tab)
                 self._lay_export()
         for change in self._changes:
             change(self.show, project, [images, categories, old_name], **QUIET)
@@ -114,13 +116,11 @@ class LibraryPage:
         gr.HTML(note(LOOK_FIRST))
         found = gr.HTML()
         bring = gr.Button("Import", variant="primary", visible=False)
-        propose = gr.Button("Propose masks for boxes without one")
         inputs = [self._project, kind, source]
         for event in (source.upload, source.delete, source.clear):
             event(self.look, inputs, [found, bring])
         kind.input(self.look, inputs, [found, bring])
         bring.click(self.bring, inputs, [found, bring, source, self._stamp], js=SEND_FIRST)
-        propose.click(self.propose_all, self._project, [found, self._stamp])
         self._project.change(self.put_away, None, [found, bring, source], **QUIET)
 
     def _lay_export(self) -> None:
@@ -162,14 +162,6 @@ class LibraryPage:
     def add_samples(self, project_id: int, progress: gr.Progress = PROGRESS) -> Told:
         """Add the sample photos."""
         return _go_through(self._house.library.add_samples(project_id), progress)
-
-    @shown
-    def propose_all(self, project_id: int, progress: gr.Progress = PROGRESS) -> Told:
-        """Propose masks for imported boxes."""
-        steps = self._house.library.propose_all(project_id, LOCAL_PERSON)
-        lines = [step.line for step in progress.tqdm(steps, unit="image") if step.line]
-        title = "Proposed" if lines else "Every box has a mask already"
-        return report(title, lines, good=True), new_stamp()
 
     @shown
     def create(self, name: str) -> tuple[gr.Dropdown, str]:

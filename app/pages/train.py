@@ -8,14 +8,14 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from app.again import KIND as AGAIN
-from app.jobs import KIND, OPEN
+from app.jobs import KIND
 from app.learning import MIN_BOXES, MIN_IMAGES, MIN_MASKS, REVIEWED
 from app.pages.house import QUIET, SEND_FIRST, House, new_stamp, shown
 from app.pages.models import ModelsSection
 from app.pages.tables import note
 from app.pages.verdicts import again_line, gallery, is_asking, outcome, progress_bar
 from app.pictures import draw_job
-from app.records import Job, JobState, State
+from app.records import OPEN, Job, JobState, State, Wish
 
 SECONDS_BETWEEN_LOOKS = 1.0
 INTRODUCTION = (
@@ -119,7 +119,7 @@ class TrainPage:
         if job is not None and job.state in OPEN:
             self._house.jobs.stop(job.id)
         elif again is not None and again.state in OPEN:
-            self._house.again.stop(again.id)
+            self._house.again.wish(again.id, Wish.STOP)
         return self.show(project_id)
 
     @shown

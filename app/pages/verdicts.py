@@ -5,16 +5,19 @@ from html import escape
 from typing import Any
 
 from app.again import KIND as AGAIN
+from app.batch import KIND as BATCH
 from app.pages.tables import note, report, table
 from app.pictures import Picture
-from app.records import Job, JobState, ModelState
+from app.records import OPEN, Job, JobState, ModelState, Wish
 
+_ROUNDS = {AGAIN: "Proposing again", BATCH: "Proposing masks"}
 _STAGES = {"cache": "reading the images", "epoch": "learning", "measure": "measuring"}
 _TITLES = {
     ModelState.PROMOTED: "Promoted: the new weights were put in use",
     ModelState.REJECTED: "Refused: the old weights stay",
     ModelState.UNDECIDED: "Undecided: it takes your word. Look at the pictures, then choose",
 }
+_WISHES = {Wish.GO: "", Wish.PAUSE: ", paused", Wish.STOP: ", stopping"}
 _FIGURES = {
     "instance_iou": "Mask IoU",
     "boundary_iou": "Boundary IoU",
@@ -28,7 +31,7 @@ def progress_bar(job: Job | None) -> str:
         return note("No fine-tune yet. Accept or correct masks, then press the button.")
     done, total = _place(job.progress)
     share = 1.0 if job.state is JobState.DONE else min(1.0, done / total) if total else 0.0
-    name = "Proposing again" if job.kind == AGAIN else f"Fine-tune {job.id}"
+    name = _ROUNDS.get(job.kind, f"Fine-tune {job.id}")
     return (
         f"<div class='mal-bar' role='progressbar' aria-label='{name}' aria-valuemin='0'"
         f" aria-valuemax='100' aria-valuenow='{100 * share:.0f}'>"
@@ -40,7 +43,7 @@ def progress_bar(job: Job | None) -> str:
 
 def outcome(job: Job | None) -> str:
     """What a finished job's held-out figures were and whether its weights are used."""
-    if job is None or job.state in (JobState.QUEUED, JobState.RUNNING):
+    if job is None or job.state in OPEN:
         return ""
     if job.state is JobState.STOPPED:
         return report("Stopped. The model in use did not change.", [], good=True)
@@ -60,12 +63,31 @@ def again_line(job: Job | None) -> str:
     """What becomes of the untouched proposals after another model came into use."""
     if job is None:
         return ""
-    if job.state in (JobState.QUEUED, JobState.RUNNING):
+    if job.state in OPEN:
         return progress_bar(job)
     if job.state is JobState.FAILED:
         return report("The proposals could not be renewed", [job.error], good=False)
     changed = job.result.get("changed", 0)
     return note(f"Untouched proposals proposed again by the model in use: {changed}.")
+
+
+def batch_line(job: Job | None) -> str:
+    """How far a round over the boxes without a mask is, or what came of it."""
+    if job is None:
+        return note("Boxes that came in without a mask get a proposal, in the background.")
+    told = _failed(job)
+    if job.state in OPEN:
+        return progress_bar(job) + told
+    if job.state is JobState.FAILED:
+        return report("Not all boxes got a mask", [job.error], good=False) + told
+    done, total = _place(job.progress)
+    if job.state is JobState.STOPPED:
+        title = f"Stopped after {done} of {total} boxes. The rest stays as it is."
+    elif total == 0:
+        title = "Every box has a mask already."
+    else:
+        title = f"Finished: {done} of {total} boxes on {_images(job)}."
+    return report(title, [], good=True) + told
 
 
 def gallery(worst: Sequence[Picture], changed: Sequence[Picture], names: Mapping[int, str]) -> str:
@@ -101,6 +123,15 @@ def _figure(picture: Picture, names: Mapping[int, str]) -> str:
         f"<figure><img src='{picture.data}' alt='Held-out {words}' loading='lazy'>"
         f"<figcaption>{words}</figcaption></figure>"
     )
+
+
+def _failed(job: Job) -> str:
+    """The boxes of a round that could not be done: all counted, the first ones in words."""
+    failed = job.progress.get("failed", 0)
+    if not failed:
+        return ""
+    title = f"{failed} without a mask. They are asked for again when you press the button."
+    return report(title, [str(line) for line in job.progress["errors"]], good=False)
 
 
 def _verdict(result: Mapping[str, Any]) -> str:
@@ -145,14 +176,20 @@ def _change(before: float, after: float) -> list[str]:
 
 def _words(job: Job, done: int, total: int) -> str:
     if job.state is JobState.QUEUED:
-        return "waiting for the one before it to end"
+        return "waiting for the one before it to end" + _WISHES[job.wish]
     if job.state is not JobState.RUNNING:
         return str(job.state)
-    if job.kind == AGAIN:
-        return f"{done} of {total}"
+    if job.kind in _ROUNDS:
+        words = f"{done} of {total}" + (f" on {_images(job)}" if job.kind == BATCH else "")
+        return words + _WISHES[job.wish]
     words = f"{_STAGES.get(str(job.progress.get('stage')), 'preparing')}, {done} of {total}"
     seconds = job.progress.get("eta_seconds")
     return words if seconds is None else f"{words}, about {_rounded(float(seconds))} left"
+
+
+def _images(job: Job) -> str:
+    count = int(job.progress.get("images", 0))
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _rounded(seconds: float) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, select, update
 
 from app import schema
-from app.records import Job, JobState
+from app.errors import NotAllowed
+from app.records import OPEN, Job, JobState, Wish
 from app.session import check_job_transition
 from app.store.database import Database, fetch
 from app.store.rows import row_to_job
@@ -74,6 +75,24 @@ class Jobs(Database):
             connection.execute(change.values(launches=table.c.launches + 1, **values))
             return row_to_job(fetch(connection, table, job_id))
 
+    def wish_job(self, job_id: int, wish: Wish) -> Job:
+        """Record what a person wants of a job, among its parameters.
+
+        Raises:
+            NotFound: there is no such job.
+            NotAllowed: it has ended, or a stop was wished for already.
+        """
+        table = schema.job
+        with self._write() as connection:
+            job = row_to_job(fetch(connection, table, job_id))
+            if job.state not in OPEN or job.wish is Wish.STOP:
+                raise NotAllowed("this job has ended, or is being stopped already")
+            params = {**job.params, "wish": str(wish)}
+            change = update(table).where(table.c.id == job_id)
+            return row_to_job(
+                connection.execute(change.values(params=params).returning(table)).one()
+            )
+
     def beat_job(self, job_id: int, now: datetime) -> None:
         """Record a sign of life."""
         change = update(schema.job).where(schema.job.c.id == job_id)
@@ -88,6 +107,7 @@ class Jobs(Database):
         progress: Mapping[str, Any] | None = None,
         result: Mapping[str, Any] | None = None,
         error: str | None = None,
+        launches: int | None = None,
         ended_at: datetime | None = None,
     ) -> Job:
         """Change what is given, and leave the rest.
@@ -96,7 +116,8 @@ class Jobs(Database):
             NotFound: there is no such job.
             NotAllowed: the job has ended, or would step backwards.
         """
-        given = {"progress": progress, "result": result, "error": error, "ended_at": ended_at}
+        given: dict[str, Any] = {"progress": progress, "result": result, "error": error}
+        given |= {"launches": launches, "ended_at": ended_at}
         values = {name: value for name, value in given.items() if value is not None}
         with self._write() as connection:
             old = JobState(fetch(connection, schema.job, job_id).state)

@@ -63,7 +63,7 @@ class Studio:
     def library(self) -> tuple[Library, Intake]:
         """The use cases around the canvas; the caller closes the intake."""
         intake = Intake(self.settings)
-        return Library(self.settings, self.store, intake, self.workflow), intake
+        return Library(self.settings, self.store, intake), intake
 
 
 def blob(image: Image, x0: int = 12, y0: int = 25, size: int = 40) -> RLE:

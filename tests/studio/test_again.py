@@ -7,7 +7,16 @@ import pytest
 
 from app.again import KIND, Again
 from app.errors import NotFound
-from app.records import Draft, Instance, JobState, ModelState, ModelVersion, NewModel, State
+from app.records import (
+    Draft,
+    Instance,
+    JobState,
+    ModelState,
+    ModelVersion,
+    NewModel,
+    State,
+    Wish,
+)
 from app.workflow import Workflow
 from mal_core import checkpoint
 from tests.studio.conftest import NOW, Studio, blob, make_weights
@@ -129,7 +138,7 @@ def test_it_can_be_stopped_and_leaves_the_rest(
     do_one = studio.workflow.propose_again
 
     def stop_then_do(instance_id: int) -> bool:
-        again.stop(1)
+        again.wish(1, Wish.STOP)
         return do_one(instance_id)
 
     monkeypatch.setattr(studio.workflow, "propose_again", stop_then_do)
@@ -176,7 +185,7 @@ def test_its_progress_is_on_record(studio: Studio, again: Again) -> None:
     propose(studio)
     another_model(studio)
     job = again.start(studio.project.id)
-    wait_for(studio, job.id, lambda job: job.progress == {"done": 0, "total": 1})
+    wait_for(studio, job.id, lambda job: job.progress == {"done": 0, "total": 1, "images": 1})
 
 
 def test_a_model_must_be_there_to_be_adopted(studio: Studio) -> None:

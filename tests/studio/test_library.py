@@ -160,7 +160,7 @@ def test_zips_of_one_upload_share_its_limit(studio: Studio, tmp_path: Path) -> N
     size = (tmp_path / "one.png").stat().st_size
     settings = replace(studio.settings, max_upload_bytes=size // 6)  # ten times that to an upload
     with Intake(settings) as intake:
-        library = Library(settings, studio.store, intake, studio.workflow)
+        library = Library(settings, studio.store, intake)
         steps = list(library.add_files(studio.project.id, sorted(tmp_path.glob("*.zip"))))
     (line,) = (step.line for step in steps if "unpacks to more" in step.line)
     assert line.startswith("two.zip")
@@ -271,21 +271,6 @@ def test_a_file_with_one_bad_box_changes_nothing(
         library.import_files(studio.project.id, "coco", [path], "Ada")
     assert list(studio.store.list_project_instances(studio.project.id)) == []
     assert studio.store.list_categories(studio.project.id) == studio.categories
-
-
-def test_imported_boxes_get_their_masks_when_asked(
-    studio: Studio, library: Library, tmp_path: Path
-) -> None:
-    path = tmp_path / "boxes.json"
-    path.write_text(json.dumps(to_coco([200, 100, 300, 200])))
-    done = library.import_files(studio.project.id, "coco", [path], "Ada")
-    assert (done.n_boxes, done.n_masks, done.n_images) == (2, 0, 1)
-    steps = list(library.propose_all(studio.project.id, "Ada"))
-    assert [step.line for step in steps] == ["coffee.png: 2 masks proposed", "", ""]
-    drafts = [i.draft for _, i in studio.store.list_project_instances(studio.project.id)]
-    assert [draft.box for draft in drafts] == [(10, 20, 110, 110), (200, 100, 500, 300)]
-    assert all(draft.rle is not None and draft.state is State.PROPOSED for draft in drafts)
-    assert not any(step.added for step in library.propose_all(studio.project.id, "Ada"))
 
 
 def test_an_imported_mask_counts_as_accepted(

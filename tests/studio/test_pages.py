@@ -24,7 +24,7 @@ from app.pages.tables import (
     table,
 )
 from app.pages.train import curve_figure
-from app.pages.verdicts import again_line, gallery, is_asking, outcome, progress_bar
+from app.pages.verdicts import again_line, batch_line, gallery, is_asking, outcome, progress_bar
 from app.pictures import Change, Picture
 from app.records import (
     Category,
@@ -80,6 +80,10 @@ def job(state: JobState, **changes: Any) -> Job:  # noqa: ANN401 - of any field
         pytest.param(pace_table(by_model(ENTRIES), {1: EVIL}), id="ledger"),
         pytest.param(again_line(job(JobState.FAILED, error=EVIL)), id="failed round"),
         pytest.param(outcome(job(JobState.FAILED, error=EVIL)), id="failed job"),
+        pytest.param(
+            batch_line(job(JobState.DONE, progress={"failed": 1, "errors": [EVIL]})),
+            id="boxes without a mask",
+        ),
         pytest.param(outcome(job(JobState.DONE, result=RESULT)), id="finished job"),
         pytest.param(
             progress_bar(job(JobState.RUNNING, progress={"stage": EVIL, "notices": [EVIL]})),
@@ -217,6 +221,37 @@ def test_a_round_of_proposing_again_is_told_in_a_line() -> None:
     assert "aria-valuenow='25'" in again_line(running)
     assert "model in use: 5." in again_line(job(JobState.DONE, result={"changed": 5}, **kind))
     assert again_line(None) == ""
+
+
+PLACE = {"done": 3, "total": 12, "images": 2}
+FAILED = {"failed": 25, "errors": [EVIL, "b"]}
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "words"),
+    [
+        (JobState.RUNNING, {}, "Proposing masks: 3 of 12 on 2 images<"),
+        (JobState.RUNNING, {"params": {"wish": "pause"}}, "3 of 12 on 2 images, paused<"),
+        (JobState.RUNNING, {"params": {"wish": "stop"}}, "3 of 12 on 2 images, stopping<"),
+        (JobState.RUNNING, {"progress": PLACE | FAILED}, "aria-valuenow='25'"),
+        (JobState.RUNNING, {"progress": PLACE | FAILED}, "<b>25 without a mask."),
+        (JobState.DONE, {"progress": PLACE | FAILED}, "<b>25 without a mask."),
+        (JobState.DONE, {}, "Finished: 3 of 12 boxes on 2 images."),
+        (JobState.DONE, {"progress": {"total": 0}}, "Every box has a mask already."),
+        (JobState.STOPPED, {}, "Stopped after 3 of 12 boxes. The rest stays as it is."),
+        (JobState.FAILED, {"error": "no weights"}, "<li>no weights</li>"),
+    ],
+)
+def test_a_round_over_the_boxes_says_how_far_it_is_and_what_came_of_it(
+    state: JobState, changes: dict[str, object], words: str
+) -> None:
+    html = batch_line(job(state, **({"kind": "propose all", "progress": PLACE} | changes)))
+    assert words in html
+    assert ("without a mask" in html) == ("failed" in str(changes.get("progress")))
+
+
+def test_before_the_first_round_the_page_says_what_the_button_does() -> None:
+    assert "in the background" in batch_line(None)
 
 
 def test_pictures_say_in_words_what_they_show() -> None:

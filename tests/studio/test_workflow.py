@@ -221,46 +221,6 @@ def test_a_deleted_instance_keeps_its_mask_for_undo(studio: Studio) -> None:
     assert gone.draft == replace(instance.draft, state=State.DELETED)
 
 
-def test_boxes_without_a_mask_are_proposed_and_the_others_left_alone(studio: Studio) -> None:
-    bare = studio.add(masked=False)
-    others = [
-        studio.add(),
-        studio.add(state=State.ACCEPTED),
-        studio.add(1, masked=False),
-        reject(studio, studio.add(masked=False)),
-        studio.workflow.delete(studio.add(masked=False).id, 1, "Ada"),
-    ]
-    assert studio.workflow.propose_boxes(studio.images[0].id, "Bo") == 1
-    assert [studio.store.get_instance(other.id) for other in others] == others
-    done = studio.store.get_instance(bare.id)
-    assert done.draft.rle is not None
-    assert (done.version, done.person, done.draft.box) == (2, "Bo", bare.draft.box)
-
-
-def test_a_box_too_thin_for_the_model_does_not_hold_up_the_rest(studio: Studio) -> None:
-    thin = replace(studio.draft(masked=False), box=(5.0, 5.0, 5.0001, 50.0))
-    stays = studio.store.add_instance(studio.images[0].id, thin, "Ada", "import", NOW)
-    studio.add(masked=False)
-    assert studio.workflow.propose_boxes(studio.images[0].id, "Bo") == 1
-    assert studio.store.get_instance(stays.id) == stays
-
-
-def test_a_box_changed_while_the_model_ran_is_left_to_the_person(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    instance = studio.add(masked=False)
-    label = studio.workflow._label
-
-    def meanwhile(*arguments: object) -> object:
-        monkeypatch.setattr(studio.workflow, "_label", label)
-        studio.workflow.delete(instance.id, 1, "Bo")
-        return label(*arguments)
-
-    monkeypatch.setattr(studio.workflow, "_label", meanwhile)
-    assert studio.workflow.propose_boxes(studio.images[0].id, "Ada") == 0
-    assert studio.store.get_instance(instance.id).draft.state is State.DELETED
-
-
 def test_a_late_save_raises_and_is_kept(studio: Studio) -> None:
     instance = studio.add()
     studio.workflow.delete(instance.id, 1, "Bo")
