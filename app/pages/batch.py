@@ -5,12 +5,14 @@ from typing import Any
 import gradio as gr
 
 from app.batch import KIND
+from app.errors import NotAllowed
 from app.pages.house import QUIET, House, new_stamp, shown
+from app.pages.tables import report
 from app.pages.verdicts import batch_line
 from app.records import OPEN, Job, Wish
 
 SECONDS_BETWEEN_LOOKS = 1.0
-PARTS = 6
+PARTS = 7
 View = tuple[Any, ...]
 
 
@@ -29,7 +31,7 @@ class BatchSection:
         line = gr.HTML()
         watch = gr.Timer(SECONDS_BETWEEN_LOOKS, active=False)  # only while a job runs
         seen = gr.State("")
-        view = [line, pause, go_on, stop, watch, seen]
+        view = [line, start, pause, go_on, stop, watch, seen]
         for change in (project.change, stamp.change, tab.select):
             change(self.show, project, view, **QUIET)
         start.click(self.start, project, view, queue=False)
@@ -47,6 +49,7 @@ class BatchSection:
         wish = job.wish if job is not None and job.state in OPEN else None
         return (
             batch_line(job),
+            gr.Button(interactive=wish is None),
             gr.Button(visible=wish is Wish.GO),
             gr.Button(visible=wish is Wish.PAUSE),
             gr.Button(visible=wish in (Wish.GO, Wish.PAUSE)),
@@ -56,8 +59,12 @@ class BatchSection:
 
     @shown
     def start(self, project_id: int) -> View:
-        """Begin."""
-        self._house.batch.start(project_id)
+        """Begin; a page that knew nothing of the round that goes on is told, and shows it."""
+        try:
+            self._house.batch.start(project_id)
+        except NotAllowed as error:
+            line, *rest = self.show(project_id)
+            return report(str(error), [], good=False) + line, *rest
         return self.show(project_id)
 
     @shown
