@@ -246,8 +246,10 @@ def test_kills_of_the_studio_mid_way_leave_every_box_asked_exactly_once(
     arguments = [str(studio.settings.data_dir), str(studio.settings.weights)]
     for kill in range(1, 5):  # more kills than a job has attempts
         with subprocess.Popen([sys.executable, "-c", SERVER, *arguments], cwd=ROOT) as server:
-            wait_for(studio, job.id, lambda job, n=kill: job.progress.get("done", 0) >= 10 * n)  # type: ignore[misc]
-            server.send_signal(signal.SIGKILL)
+            try:
+                wait_for(studio, job.id, lambda job, n=kill: job.progress.get("done", 0) >= 10 * n)  # type: ignore[misc]
+            finally:
+                server.send_signal(signal.SIGKILL)
     left = versions(studio, bare).count(1)
     assert 0 < left <= 20
     batch.recover()
