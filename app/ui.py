@@ -1,5 +1,6 @@
 """Joins the pages into one Gradio app: header, project choice, four tabs."""
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -60,9 +61,20 @@ CSS = """
 .mal-key b { padding: 1px 8px; border-radius: 3px; color: #000; border: 1px solid #7c8799; }
 .mal-key .truth { background: #fff; } .mal-key .before { background: #e69f00; }
 .mal-key .after { background: #56b4e9; }
+.wrap:has(> span.error) { display: none !important; }
+.mal-alert { position: fixed; top: 16px; right: 16px; z-index: 1000; max-width: min(420px, 90vw);
+  padding: 12px 16px; border-left: 4px solid #b45309; border-radius: 4px; font-family: system-ui;
+  background: var(--background-fill-primary); color: var(--body-text-color);
+  box-shadow: 0 4px 24px rgb(0 0 0 / 35%); overflow-wrap: anywhere; }
+.mal-alert p { margin: 4px 0 8px; }
+.mal-alert button { padding: 4px 12px; border: 1px solid currentcolor; border-radius: 4px; }
 .mal-bar span { display: block; height: 100%; background: var(--color-accent); }
 """
-HEAD = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+_ALERTS = (Path(__file__).resolve().parent / "pages" / "alerts.js").read_text(encoding="utf-8")
+HEAD = (
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    f"<script>{_ALERTS}</script>"
+)
 
 
 def build(house: House) -> Any:  # noqa: ANN401 - Gradio is untyped

@@ -65,13 +65,15 @@ def add_labels(data: Path) -> None:
         names = [image.file_name for image in coco.read(settings.probe).images]
         for step in library.add_files(project, [PHOTOS / name for name in names]):
             assert step.added, step.line
-        library.import_file(project, settings.probe, "bench")
+        report = library.import_files(project, "coco", [settings.probe], "bench")
+        assert report.n_masks, report.problems
     store.close()
 
 
 def draw(page: Page, count: int) -> Totals:
     """Milliseconds from each released box to its painted mask, by size of the photo."""
     totals = {}
+    page.wait_for_function(f"window.malCanvas && {STATE}.image_id")
     for number, size in enumerate(SIZES, start=1):
         canvas = page.locator(".mal-studio canvas").first
         for _ in range(len(SIZES)):

@@ -80,3 +80,21 @@ def test_a_coco_file_with_nan_boxes_is_refused_whole(
     shot(page, "12-bad-coco")
     row = page.get_by_role("row").filter(has_text="coffee.png")
     expect(row.get_by_role("cell").nth(2)).to_have_text("0")
+
+
+def test_what_cannot_be_done_is_said_in_words_until_the_person_closes_them(
+    page: Page, studio: Studio
+) -> None:
+    CanvasPage(page, studio.url).open()
+    page.get_by_role("tab", name="Train").click()
+    page.get_by_role("button", name="Fine-tune").click()
+    said = page.get_by_role("alert").filter(has_text="That did not work")
+    expect(said).to_contain_text("learning needs 4 accepted or corrected masks on 2 images")
+    page.get_by_role("tab", name="Library").click()
+    page.get_by_label("Name of a project").fill("  ")
+    page.get_by_role("button", name="Create").click()
+    expect(said).to_have_count(1)
+    expect(said).to_contain_text("a name must be 1 to 200 printable characters")
+    expect(page.get_by_text("Error", exact=True).locator("visible=true")).to_have_count(0)
+    said.get_by_role("button", name="Close").click()
+    expect(said).to_have_count(0)
