@@ -6,6 +6,7 @@ from typing import Any
 from playwright.sync_api import Locator, Page
 
 Point = tuple[float, float]
+CAT = (30, 8, 400, 300)  # the cat of the second sample
 READY = "id => window.malCanvas && window.malCanvas.state().image_id === id"
 
 
@@ -80,3 +81,8 @@ class CanvasPage:
             corner["x"] + view["x"] + point[0] * view["scale"],
             corner["y"] + view["y"] + point[1] * view["scale"],
         )
+
+
+def pick(canvas: CanvasPage, row: int = 0) -> None:
+    """Choose a mask in the list."""
+    canvas.page.get_by_role("listbox", name="Masks").get_by_role("option").nth(row).click()

@@ -22,6 +22,8 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from tests.e2e.canvas_page import CAT, CanvasPage, pick
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -122,6 +124,19 @@ def page(chromium: Browser, studio: Studio) -> Iterator[Page]:
     context.close()
     assert errors == []
     assert hosts <= {urlsplit(studio.url).netloc}
+
+
+@pytest.fixture
+def canvas(page: Page, studio: Studio) -> CanvasPage:
+    """The second sample image with a mask on it that is selected."""
+    opened = CanvasPage(page, studio.url)
+    opened.open()
+    opened.choose_image(2)
+    if not opened.state["instances"]:
+        opened.box(*CAT, category=3)
+    pick(opened)
+    page.on("dialog", lambda dialog: dialog.accept())  # it warns of unsent work when it is left
+    return opened
 
 
 def shot(page: Page, name: str) -> None:

@@ -5,28 +5,15 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from tests.e2e.canvas_page import CanvasPage
+from tests.e2e.canvas_page import CanvasPage, pick
 from tests.e2e.conftest import Studio, shot
 from tests.e2e.test_hands import violations
-from tests.e2e.test_keep import CAT, pick, refuse, stroke
+from tests.e2e.test_keep import refuse, stroke
 
 pytestmark = pytest.mark.slow
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1440, "height": 900}
 Scheme = Literal["light", "dark"]
-
-
-@pytest.fixture
-def canvas(page: Page, studio: Studio) -> CanvasPage:
-    """The second sample with a mask that is selected."""
-    opened = CanvasPage(page, studio.url)
-    opened.open()
-    opened.choose_image(2)
-    if not opened.state["instances"]:
-        opened.box(*CAT, category=3)
-    pick(opened)
-    page.on("dialog", lambda dialog: dialog.accept())
-    return opened
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

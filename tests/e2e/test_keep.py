@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from tests.e2e.canvas_page import CanvasPage
+from tests.e2e.canvas_page import CanvasPage, pick
 from tests.e2e.conftest import Studio, shot
 
 pytestmark = pytest.mark.slow
-CAT = (30, 8, 400, 300)
 SAVES = re.compile(r"/mal/annotations/\d+$")  # and not the list of an image's masks
 UNSENT = "window.malCanvas.state().pending > 0"
 SHOWN = """wanted => JSON.stringify(wanted) ===
@@ -46,23 +45,6 @@ def stroke(canvas: CanvasPage, x: float, y: float, tool: str = "Eraser") -> None
     """One stroke on the selected mask, not waiting for the server."""
     canvas.tool(tool)
     canvas.drag([(x, y), (x + 30, y)])
-
-
-def pick(canvas: CanvasPage, row: int = 0) -> None:
-    canvas.page.get_by_role("listbox", name="Masks").get_by_role("option").nth(row).click()
-
-
-@pytest.fixture
-def canvas(page: Page, studio: Studio) -> CanvasPage:
-    """The second sample image with a mask on it that is selected."""
-    opened = CanvasPage(page, studio.url)
-    opened.open()
-    opened.choose_image(2)
-    if not opened.state["instances"]:
-        opened.box(*CAT, category=3)
-    pick(opened)
-    page.on("dialog", lambda dialog: dialog.accept())  # it warns of unsent work when it is left
-    return opened
 
 
 def refuse(page: Page) -> None:

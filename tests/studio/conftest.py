@@ -29,6 +29,7 @@ from mal_core import checkpoint
 from mal_core.config import ModelConfig
 from mal_core.masks import RLE, encode
 from mal_core.model import MAL
+from tests.studio.trade import Trade
 from tests.studio.trainer import TRAINER, open_jobs
 
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
@@ -120,6 +121,14 @@ def client(studio: Studio, api: Api) -> Iterator[TestClient]:
     with TestClient(app, f"http://{HOST}", raise_server_exceptions=False) as opened:
         opened.headers["x-mal-session"] = studio.sessions.mint("Ada")
         yield opened
+
+
+@pytest.fixture
+def trade(tmp_path: Path) -> Iterator[Trade]:
+    """A data folder of its own, to be filled with hard cases and sent through formats."""
+    opened = Trade(tmp_path / "data")
+    yield opened
+    opened.store.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """COCO into a project: what comes in as what, what is known again, and all or nothing."""
 
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +16,6 @@ from mal_core import coco
 from mal_core.errors import BadDataset
 from mal_core.masks import RLE, encode
 from tests.studio.trade import HEIGHT, NOW, WIDTH, Trade, disc
-
-
-@pytest.fixture
-def trade(tmp_path: Path) -> Iterator[Trade]:
-    opened = Trade(tmp_path / "data")
-    yield opened
-    opened.store.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,6 @@ from tests.studio.trade import HEIGHT, NOW, WIDTH, Pixels, Trade
 
 BLOCK = (slice(5, 15), slice(10, 30))  # rows, columns of the one mask of most files
 SQUARE = [10, 5, 30, 5, 30, 15, 10, 15]
-
-
-@pytest.fixture
-def trade(tmp_path: Path) -> Iterator[Trade]:
-    opened = Trade(tmp_path / "data")
-    yield opened
-    opened.store.close()
 
 
 @pytest.fixture

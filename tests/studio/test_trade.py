@@ -2,7 +2,6 @@
 
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,6 @@ from app.records import Project
 from tests.studio.trade import CASES, Trade
 
 CASE = CASES["holes"]
-
-
-@pytest.fixture
-def trade(tmp_path: Path) -> Iterator[Trade]:
-    opened = Trade(tmp_path / "data")
-    yield opened
-    opened.store.close()
 
 
 @pytest.fixture
