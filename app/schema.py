@@ -5,11 +5,16 @@ project ─┬─ category            named classes, numbered once and for ever
          ├─ job                 long work
          └─ model_version       checkpoints; one of them proposes the project's masks
 answer · comment · preference   what people asked, said, and like; comments only grow
+user ─┬─ membership     its role in a project
+      ├─ login          browsers that are logged in; only hashes of their secrets are kept
+      └─ token          programs that may act for it
+audit                           who did what, and when; only grows
 foreign_fields                  what other tools said of any of these, for the way back to them
 """
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -30,6 +35,7 @@ from sqlalchemy import (
     text,
 )
 
+from app.people import Role
 from app.records import JobState, ModelState, Split, State
 
 
@@ -67,7 +73,7 @@ class Json(TypeDecorator[Mapping[str, Any]]):
         return None if value is None else orjson.loads(value)
 
 
-def _one_of(column: str, values: type[State | Split | JobState | ModelState]) -> CheckConstraint:
+def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     """Hold a column to the words of its enumeration."""
     words = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({words})", name=column)
@@ -267,6 +273,72 @@ foreign_fields = Table(
     Column("owner_id", Integer, primary_key=True),  # no key: its table follows from the owner
     Column("value", Json, nullable=False),
     CheckConstraint("owner IN ('project', 'category', 'image', 'instance')", name="owner"),
+    sqlite_strict=True,
+)
+
+user = Table(
+    "user",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _text("name"),
+    _text("name_folded"),  # two names that differ in case only would be taken for each other
+    _text("password_hash"),
+    _number("is_admin"),
+    _number("is_disabled"),
+    Column("created_at", Moment, nullable=False),
+    UniqueConstraint("name_folded"),
+    sqlite_strict=True,
+)
+
+membership = Table(
+    "membership",
+    metadata,
+    Column("project_id", Integer, ForeignKey("project.id"), primary_key=True),
+    Column("user_id", Integer, ForeignKey("user.id"), primary_key=True),
+    _text("role"),
+    _one_of("role", Role),
+    sqlite_strict=True,
+)
+
+login = Table(
+    "login",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _text("secret_hash"),
+    Column("user_id", Integer, ForeignKey("user.id"), nullable=False, index=True),
+    _text("address"),
+    Column("created_at", Moment, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("revoked_at", Moment),
+    UniqueConstraint("secret_hash"),
+    sqlite_strict=True,
+)
+
+token = Table(
+    "token",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _text("secret_hash"),
+    Column("user_id", Integer, ForeignKey("user.id"), nullable=False, index=True),
+    _text("label"),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("revoked_at", Moment),
+    UniqueConstraint("secret_hash"),
+    sqlite_strict=True,
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    _text("person"),
+    _text("act"),
+    Column("project_id", Integer, ForeignKey("project.id"), index=True),
+    _text("subject"),
+    Column("detail", Json, nullable=False),
     sqlite_strict=True,
 )
 

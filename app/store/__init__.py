@@ -6,10 +6,13 @@ thread-safe: one store serves all threads of the server, each with a connection 
 
 from pathlib import Path
 
+from app.store.accounts import Accounts
+from app.store.audit import Audit
 from app.store.foreign import Foreign
 from app.store.images import Images
 from app.store.instances import Instances
 from app.store.jobs import Jobs
+from app.store.logins import Logins
 from app.store.models import Models
 from app.store.people import People
 from app.store.projects import Projects
@@ -17,7 +20,7 @@ from app.store.projects import Projects
 __all__ = ["Store"]
 
 
-class Store(Projects, Images, Instances, Jobs, Models, People, Foreign):
+class Store(Projects, Images, Instances, Jobs, Models, People, Foreign, Accounts, Logins, Audit):
     """All that the studio remembers; see the base classes for what it can be asked.
 
     Args:

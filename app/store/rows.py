@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from app import schema
+from app.people import Entry, Login, Member, Role, Token, User
 from app.records import (
     Category,
     Comment,
@@ -173,6 +174,34 @@ def row_to_model(row: Row[Any]) -> ModelVersion:
         notes=row.notes,
         created_at=row.created_at,
     )
+
+
+def row_to_user(row: Row[Any]) -> User:
+    """Of a row that holds the columns of user; its password's hash stays behind."""
+    return User(row.id, row.name, bool(row.is_admin), bool(row.is_disabled), row.created_at)
+
+
+def row_to_member(row: Row[Any]) -> Member:
+    """Of a row of membership and user joined."""
+    return Member(row.project_id, row_to_user(row), Role(row.role))
+
+
+def row_to_login(row: Row[Any]) -> Login:
+    """Of a row of login; its secret's hash stays behind."""
+    times = (row.created_at, row.seen_at, row.expires_at, row.revoked_at)
+    return Login(row.id, row.user_id, row.address, *times)
+
+
+def row_to_token(row: Row[Any]) -> Token:
+    """Of a row of token; its secret's hash stays behind."""
+    times = (row.created_at, row.expires_at, row.revoked_at)
+    return Token(row.id, row.user_id, row.label, *times)
+
+
+def row_to_entry(row: Row[Any]) -> Entry:
+    """Of a row of audit."""
+    about = (row.act, row.project_id, row.subject, row.detail)
+    return Entry(row.id, row.at, row.person, *about)
 
 
 def draft_to_values(draft: Draft, person: str, reason: str, now: datetime) -> dict[str, Any]:
