@@ -40,7 +40,9 @@ def test_each_link_leads_to_a_file(page: Path) -> None:
 
 
 def test_requirements_are_pinned() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-extra.txt", "requirements-dev.txt"):
         lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
         wanted = [line for line in lines if line and not line.startswith(("#", "-r "))]
-        assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9.]+", line) for line in wanted)
+        assert all(
+            re.fullmatch(r"[A-Za-z0-9._-]+(\[[a-z0-9,]+\])?==[0-9.]+", line) for line in wanted
+        )
