@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth import Sessions, check_host, check_origin
 from app.bodies import CategoryBody, CreateBody, ProposeBody, SaveBody
-from app.errors import Busy, Conflict, Forbidden, NotAllowed, NotFound
+from app.errors import Busy, Conflict, DiskFull, Forbidden, NotAllowed, NotFound, Unavailable
 from app.history import newest_proposals
 from app.images import path_of, thumbnail_path
 from app.records import Instance
@@ -30,7 +30,8 @@ from mal_core.prompts import Stroke
 
 BODY_LIMIT = 8 * 2**20  # bytes
 WAITING_LIMIT = 16  # proposals that may wait for the model
-STATUS = {Forbidden: 403, NotFound: 404, Conflict: 409, NotAllowed: 422, Busy: 429}
+STATUS = {Forbidden: 403, NotFound: 404, Conflict: 409, NotAllowed: 422, Busy: 429, DiskFull: 507,
+          Unavailable: 503}  # fmt: skip
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",

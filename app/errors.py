@@ -7,6 +7,8 @@ MALError
     ├── Conflict         somebody saved first; both versions are kept
     ├── NotAllowed       the act does not fit the present state
     ├── Busy             the queue is full; try again
+    ├── DiskFull         there is no room; nothing was saved
+    ├── Unavailable      the database cannot be reached, read or written; nothing was saved
     └── ExportFailed     the export did not prove equal to the store; nothing is handed out
 """
 
@@ -41,6 +43,18 @@ class Busy(StudioError):  # noqa: N818
     """Too many requests are waiting; nothing was done."""
 
     code = "busy"
+
+
+class DiskFull(StudioError):  # noqa: N818
+    """The disk is full; nothing was saved."""
+
+    code = "disk_full"
+
+
+class Unavailable(StudioError):  # noqa: N818
+    """The database cannot be reached, read or written; nothing was saved."""
+
+    code = "unavailable"
 
 
 class ExportFailed(StudioError):  # noqa: N818

@@ -19,7 +19,9 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
+    DOUBLE_PRECISION,
     REAL,
+    BigInteger,
     CheckConstraint,
     Column,
     ColumnElement,
@@ -34,9 +36,16 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.types import TypeEngine
 
 from app.people import Role
 from app.records import JobState, ModelState, Split, State
+
+Whole: TypeEngine[int] = Integer().with_variant(BigInteger(), "postgresql")
+"""A whole number of 64 bits in either database; the type of every identifier and count."""
+
+Real: TypeEngine[float] = REAL().with_variant(DOUBLE_PRECISION(), "postgresql")
+"""A float of 64 bits in either database."""
 
 
 class Moment(TypeDecorator[datetime]):
@@ -80,7 +89,7 @@ def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
 
 
 def _key(name: str, target: str, *, nullable: bool = False) -> Column[int]:
-    return Column(name, Integer, ForeignKey(target), nullable=nullable)
+    return Column(name, Whole, ForeignKey(target), nullable=nullable)
 
 
 def _text(name: str) -> Column[str]:
@@ -88,7 +97,7 @@ def _text(name: str) -> Column[str]:
 
 
 def _number(name: str) -> Column[int]:
-    return Column(name, Integer, nullable=False)
+    return Column(name, Whole, nullable=False)
 
 
 metadata = MetaData(
@@ -104,9 +113,9 @@ metadata = MetaData(
 project = Table(
     "project",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     _text("name"),
-    Column("model_id", Integer, ForeignKey("model_version.id", use_alter=True), nullable=False),
+    Column("model_id", Whole, ForeignKey("model_version.id", use_alter=True), nullable=False),
     Column("created_at", Moment, nullable=False),
     # Numbers are handed out from here and never again, whatever becomes of their owners.
     _number("next_category"),
@@ -118,7 +127,7 @@ project = Table(
 category = Table(
     "category",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     _key("project_id", "project.id"),
     _number("number"),
     _text("name"),
@@ -132,7 +141,7 @@ category = Table(
 image = Table(
     "image",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     _key("project_id", "project.id"),
     _number("number"),
     _text("file_name"),
@@ -153,15 +162,15 @@ image = Table(
 instance = Table(
     "instance",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     _key("project_id", "project.id"),
-    Column("image_id", Integer, ForeignKey("image.id"), nullable=False, index=True),
+    Column("image_id", Whole, ForeignKey("image.id"), nullable=False, index=True),
     _number("number"),
     _number("version"),
     # Instance and revision point at each other; the database checks this side at commit.
     Column(
         "head_id",
-        Integer,
+        Whole,
         ForeignKey("revision.id", deferrable=True, initially="DEFERRED", use_alter=True),
         nullable=False,
         unique=True,  # also the index without which that check reads the whole table
@@ -173,15 +182,15 @@ instance = Table(
 revision = Table(
     "revision",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     _key("instance_id", "instance.id"),
     _number("version"),
     _number("is_conflict"),
     _text("state"),
     _key("category_id", "category.id"),
-    *(Column(name, REAL, nullable=False) for name in ("x0", "y0", "x1", "y1")),
+    *(Column(name, Real, nullable=False) for name in ("x0", "y0", "x1", "y1")),
     Column("counts", Text),  # of the whole image's run-length code; its size is the image's
-    Column("score", REAL),
+    Column("score", Real),
     _number("flagged"),
     _key("model_id", "model_version.id", nullable=True),
     _text("person"),
@@ -197,12 +206,13 @@ Index(
     revision.c.version,
     unique=True,
     sqlite_where=text("is_conflict = 0"),
+    postgresql_where=text("is_conflict = 0"),
 )
 
 job = Table(
     "job",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     _key("project_id", "project.id"),
     _text("kind"),
     _text("state"),
@@ -221,7 +231,7 @@ job = Table(
 model_version = Table(
     "model_version",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     _key("project_id", "project.id", nullable=True),
     _key("parent_id", "model_version.id", nullable=True),
     _key("job_id", "job.id", nullable=True),
@@ -248,8 +258,8 @@ answer = Table(
 comment = Table(
     "comment",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("image_id", Integer, ForeignKey("image.id"), nullable=False, index=True),
+    Column("id", Whole, primary_key=True),
+    Column("image_id", Whole, ForeignKey("image.id"), nullable=False, index=True),
     _key("instance_id", "instance.id", nullable=True),  # none: it is about the image
     _text("person"),
     _text("text"),
@@ -270,7 +280,7 @@ foreign_fields = Table(
     metadata,
     Column("family", Text, primary_key=True),  # of formats, such as coco
     Column("owner", Text, primary_key=True),  # project, category, image or instance
-    Column("owner_id", Integer, primary_key=True),  # no key: its table follows from the owner
+    Column("owner_id", Whole, primary_key=True),  # no key: its table follows from the owner
     Column("value", Json, nullable=False),
     CheckConstraint("owner IN ('project', 'category', 'image', 'instance')", name="owner"),
     sqlite_strict=True,

@@ -24,11 +24,12 @@ class Store(Projects, Images, Instances, Jobs, Models, People, Foreign, Accounts
     """All that the studio remembers; see the base classes for what it can be asked.
 
     Args:
-        path: the SQLite file; made, or migrated to the newest version, when the store opens.
+        where: the SQLite file, or the URL of a PostgreSQL database; its tables are made, or
+            migrated to the newest version, when the store opens.
 
     Raises:
-        StudioError: the file was made by a newer studio, or cannot be opened.
+        StudioError: the database was made by a newer studio, or cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, where: Path | str) -> None:
+        super().__init__(where)

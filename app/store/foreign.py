@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, Select, and_, select
-from sqlalchemy.dialects.sqlite import insert
 
 from app import schema
 from app.records import Image, Instance, State
 from app.store.database import Database, fetch
+from app.store.engines import insert_into
 from app.store.rows import IMAGE, INSTANCE, row_to_image, row_to_instance
 
 Fields = Mapping[str, Any]
@@ -31,8 +31,10 @@ class Foreign(Database):
                 if (value := {**known.get(key, {}), **new}) and value != known.get(key)
             ]
             if rows:
-                change = insert(_TABLE)
-                again = change.on_conflict_do_update(set_={"value": change.excluded.value})
+                change = insert_into(connection, _TABLE)
+                again = change.on_conflict_do_update(
+                    index_elements=list(_TABLE.primary_key), set_={"value": change.excluded.value}
+                )
                 connection.execute(again, rows)
 
     def get_fields(self, family: str, owner: Owner, ids: Collection[int]) -> dict[int, Fields]:

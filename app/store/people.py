@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects.sqlite import insert
 
 from app import schema
 from app.errors import NotAllowed
 from app.records import Comment
 from app.store.database import Database, fetch
+from app.store.engines import insert_into
 from app.store.rows import row_to_comment
 from mal_core.errors import InputError
 
@@ -29,7 +29,8 @@ class People(Database):
         values = {"person": person, "request_id": request_id, "instance_id": instance_id}
         with self._write() as connection:
             fetch(connection, schema.instance, instance_id)
-            connection.execute(insert(schema.answer).on_conflict_do_nothing(), values)
+            once = insert_into(connection, schema.answer).on_conflict_do_nothing()
+            connection.execute(once, values)
 
     def find_answer(self, person: str, request_id: str) -> int | None:
         """Id of the instance that a request of this person made, if it was answered."""
@@ -62,7 +63,7 @@ class People(Database):
                 if owner != image_id:
                     raise NotAllowed(f"instance {instance_id} is not one of image {image_id}")
             values = about | {"person": person, "text": text, "written_at": now}
-            made = insert(schema.comment).returning(schema.comment)
+            made = schema.comment.insert().returning(schema.comment)
             return row_to_comment(connection.execute(made, values).one())
 
     def list_comments(self, image_id: int) -> list[Comment]:
@@ -87,9 +88,9 @@ class People(Database):
 
     def set_preferences(self, person: str, value: Mapping[str, Any]) -> None:
         """Keep what a person likes, in place of what they said before."""
-        wanted = insert(schema.preference).values(person=person, value=value)
-        put = wanted.on_conflict_do_update(
-            index_elements=["person"], set_={"value": wanted.excluded.value}
-        )
         with self._write() as connection:
+            wanted = insert_into(connection, schema.preference).values(person=person, value=value)
+            put = wanted.on_conflict_do_update(
+                index_elements=["person"], set_={"value": wanted.excluded.value}
+            )
             connection.execute(put)

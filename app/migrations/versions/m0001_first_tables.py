@@ -3,68 +3,67 @@
 import sqlalchemy as sa
 from alembic import op
 
+from app.migrations.dialects import append_only, is_postgresql, refuse
+from app.schema import Real, Whole
+
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
 _STATES = "'proposed', 'corrected', 'accepted', 'rejected', 'deleted'"
-_TRIGGERS = (
-    """
-    CREATE TRIGGER revision_is_never_updated BEFORE UPDATE ON revision
-    BEGIN SELECT RAISE(ABORT, 'revisions are append-only: no update'); END
-    """,
-    """
-    CREATE TRIGGER revision_is_never_deleted BEFORE DELETE ON revision
-    BEGIN SELECT RAISE(ABORT, 'revisions are append-only: no delete'); END
-    """,
-    """
-    CREATE TRIGGER split_is_never_changed BEFORE UPDATE OF split ON image
-    WHEN OLD.split IS NOT NULL AND NEW.split IS NOT OLD.split
-    BEGIN SELECT RAISE(ABORT, 'the split of an image never changes'); END
-    """,
-)
 
 
 def upgrade() -> None:
     """Build the tables in an empty database."""
     _create_projects()
     _create_images()
-    _create_instances()
     _create_jobs()
-    for trigger in _TRIGGERS:
-        op.execute(trigger)
+    _create_instances()
+    if is_postgresql():  # which wants both tables to be there first
+        op.create_foreign_key(None, "project", "model_version", ["model_id"], ["id"])
+        op.create_foreign_key(
+            None,
+            "instance",
+            "revision",
+            ["head_id"],
+            ["id"],
+            deferrable=True,
+            initially="DEFERRED",
+        )
+    append_only("revision", "revisions")
+    text = "the split of an image never changes"
+    changed = "OLD.split IS NOT NULL AND (NEW.split IS NULL OR NEW.split <> OLD.split)"
+    refuse("split_is_never_changed", "image", "UPDATE OF split", text, changed)
 
 
 def downgrade() -> None:
     """Take the tables away, and everything in them."""
-    for name in (
-        "split_is_never_changed",
-        "revision_is_never_deleted",
-        "revision_is_never_updated",
-    ):
-        op.execute(f"DROP TRIGGER {name}")
+    if is_postgresql():
+        op.drop_constraint(op.f("fk_project_model_id"), "project")
+        op.drop_constraint(op.f("fk_instance_head_id"), "instance")
     for name in ("revision", "instance", "image", "category", "model_version", "job", "project"):
         op.drop_table(name)
 
 
 def _create_projects() -> None:
+    model = sa.ForeignKey("model_version.id", use_alter=True)
     op.create_table(
         "project",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", Whole, primary_key=True),
         sa.Column("name", sa.Text, nullable=False),
-        sa.Column("model_id", sa.Integer, sa.ForeignKey("model_version.id"), nullable=False),
+        sa.Column("model_id", Whole, model, nullable=False),
         sa.Column("created_at", sa.Text, nullable=False),
-        sa.Column("next_category", sa.Integer, nullable=False),
-        sa.Column("next_image", sa.Integer, nullable=False),
-        sa.Column("next_instance", sa.Integer, nullable=False),
+        sa.Column("next_category", Whole, nullable=False),
+        sa.Column("next_image", Whole, nullable=False),
+        sa.Column("next_instance", Whole, nullable=False),
         sqlite_strict=True,
     )
     op.create_table(
         "category",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("project_id", sa.Integer, sa.ForeignKey("project.id"), nullable=False),
-        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("id", Whole, primary_key=True),
+        sa.Column("project_id", Whole, sa.ForeignKey("project.id"), nullable=False),
+        sa.Column("number", Whole, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("name_folded", sa.Text, nullable=False),
         sa.Column("color", sa.Text, nullable=False),
@@ -77,15 +76,15 @@ def _create_projects() -> None:
 def _create_images() -> None:
     op.create_table(
         "image",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("project_id", sa.Integer, sa.ForeignKey("project.id"), nullable=False),
-        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("id", Whole, primary_key=True),
+        sa.Column("project_id", Whole, sa.ForeignKey("project.id"), nullable=False),
+        sa.Column("number", Whole, nullable=False),
         sa.Column("file_name", sa.Text, nullable=False),
         sa.Column("sha256", sa.Text, nullable=False),
         sa.Column("source_sha256", sa.Text, nullable=False),
         sa.Column("extension", sa.Text, nullable=False),
-        sa.Column("width", sa.Integer, nullable=False),
-        sa.Column("height", sa.Integer, nullable=False),
+        sa.Column("width", Whole, nullable=False),
+        sa.Column("height", Whole, nullable=False),
         sa.Column("split", sa.Text),
         sa.Column("notice", sa.Text, nullable=False),
         sa.Column("created_at", sa.Text, nullable=False),
@@ -100,12 +99,12 @@ def _create_instances() -> None:
     head = sa.ForeignKey("revision.id", deferrable=True, initially="DEFERRED", use_alter=True)
     op.create_table(
         "instance",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("project_id", sa.Integer, sa.ForeignKey("project.id"), nullable=False),
-        sa.Column("image_id", sa.Integer, sa.ForeignKey("image.id"), nullable=False),
-        sa.Column("number", sa.Integer, nullable=False),
-        sa.Column("version", sa.Integer, nullable=False),
-        sa.Column("head_id", sa.Integer, head, nullable=False, unique=True),
+        sa.Column("id", Whole, primary_key=True),
+        sa.Column("project_id", Whole, sa.ForeignKey("project.id"), nullable=False),
+        sa.Column("image_id", Whole, sa.ForeignKey("image.id"), nullable=False),
+        sa.Column("number", Whole, nullable=False),
+        sa.Column("version", Whole, nullable=False),
+        sa.Column("head_id", Whole, head, nullable=False, unique=True),
         sa.UniqueConstraint("project_id", "number"),
         sqlite_strict=True,
     )
@@ -116,17 +115,17 @@ def _create_instances() -> None:
 def _create_revisions() -> None:
     op.create_table(
         "revision",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("instance_id", sa.Integer, sa.ForeignKey("instance.id"), nullable=False),
-        sa.Column("version", sa.Integer, nullable=False),
-        sa.Column("is_conflict", sa.Integer, nullable=False),
+        sa.Column("id", Whole, primary_key=True),
+        sa.Column("instance_id", Whole, sa.ForeignKey("instance.id"), nullable=False),
+        sa.Column("version", Whole, nullable=False),
+        sa.Column("is_conflict", Whole, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
-        sa.Column("category_id", sa.Integer, sa.ForeignKey("category.id"), nullable=False),
-        *(sa.Column(name, sa.REAL, nullable=False) for name in ("x0", "y0", "x1", "y1")),
+        sa.Column("category_id", Whole, sa.ForeignKey("category.id"), nullable=False),
+        *(sa.Column(name, Real, nullable=False) for name in ("x0", "y0", "x1", "y1")),
         sa.Column("counts", sa.Text),
-        sa.Column("score", sa.REAL),
-        sa.Column("flagged", sa.Integer, nullable=False),
-        sa.Column("model_id", sa.Integer, sa.ForeignKey("model_version.id")),
+        sa.Column("score", Real),
+        sa.Column("flagged", Whole, nullable=False),
+        sa.Column("model_id", Whole, sa.ForeignKey("model_version.id")),
         sa.Column("person", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("saved_at", sa.Text, nullable=False),
@@ -136,14 +135,21 @@ def _create_revisions() -> None:
     heads = sa.text("is_conflict = 0")
     columns = ["instance_id", "version"]
     op.create_index(None, "revision", columns)
-    op.create_index("uq_revision_head", "revision", columns, unique=True, sqlite_where=heads)
+    op.create_index(
+        "uq_revision_head",
+        "revision",
+        columns,
+        unique=True,
+        sqlite_where=heads,
+        postgresql_where=heads,
+    )
 
 
 def _create_jobs() -> None:
     op.create_table(
         "job",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("project_id", sa.Integer, sa.ForeignKey("project.id"), nullable=False),
+        sa.Column("id", Whole, primary_key=True),
+        sa.Column("project_id", Whole, sa.ForeignKey("project.id"), nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("params", "progress", "result")),
@@ -157,10 +163,10 @@ def _create_jobs() -> None:
     )
     op.create_table(
         "model_version",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("project_id", sa.Integer, sa.ForeignKey("project.id")),
-        sa.Column("parent_id", sa.Integer, sa.ForeignKey("model_version.id")),
-        sa.Column("job_id", sa.Integer, sa.ForeignKey("job.id")),
+        sa.Column("id", Whole, primary_key=True),
+        sa.Column("project_id", Whole, sa.ForeignKey("project.id")),
+        sa.Column("parent_id", Whole, sa.ForeignKey("model_version.id")),
+        sa.Column("job_id", Whole, sa.ForeignKey("job.id")),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("sha256", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),

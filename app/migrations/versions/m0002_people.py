@@ -3,21 +3,13 @@
 import sqlalchemy as sa
 from alembic import op
 
+from app.migrations.dialects import append_only
+from app.schema import Whole
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
-
-_TRIGGERS = (
-    """
-    CREATE TRIGGER comment_is_never_updated BEFORE UPDATE ON comment
-    BEGIN SELECT RAISE(ABORT, 'comments are append-only: no update'); END
-    """,
-    """
-    CREATE TRIGGER comment_is_never_deleted BEFORE DELETE ON comment
-    BEGIN SELECT RAISE(ABORT, 'comments are append-only: no delete'); END
-    """,
-)
 
 
 def upgrade() -> None:
@@ -26,14 +18,14 @@ def upgrade() -> None:
         "answer",
         sa.Column("person", sa.Text, primary_key=True),
         sa.Column("request_id", sa.Text, primary_key=True),
-        sa.Column("instance_id", sa.Integer, sa.ForeignKey("instance.id"), nullable=False),
+        sa.Column("instance_id", Whole, sa.ForeignKey("instance.id"), nullable=False),
         sqlite_strict=True,
     )
     op.create_table(
         "comment",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("image_id", sa.Integer, sa.ForeignKey("image.id"), nullable=False),
-        sa.Column("instance_id", sa.Integer, sa.ForeignKey("instance.id")),
+        sa.Column("id", Whole, primary_key=True),
+        sa.Column("image_id", Whole, sa.ForeignKey("image.id"), nullable=False),
+        sa.Column("instance_id", Whole, sa.ForeignKey("instance.id")),
         sa.Column("person", sa.Text, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
         sa.Column("written_at", sa.Text, nullable=False),
@@ -46,8 +38,7 @@ def upgrade() -> None:
         sa.Column("value", sa.Text, nullable=False),
         sqlite_strict=True,
     )
-    for trigger in _TRIGGERS:
-        op.execute(trigger)
+    append_only("comment", "comments")
 
 
 def downgrade() -> None:

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from app.schema import Whole
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -14,7 +16,7 @@ def upgrade() -> None:
     op.create_table(
         "foreign_fields",
         *(sa.Column(name, sa.Text, primary_key=True) for name in ("family", "owner")),
-        sa.Column("owner_id", sa.Integer, primary_key=True),
+        sa.Column("owner_id", Whole, primary_key=True),
         sa.Column("value", sa.Text, nullable=False),
         sa.CheckConstraint("owner IN ('project', 'category', 'image', 'instance')", name="owner"),
         sqlite_strict=True,
