@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from app.api import Api
 from app.errors import NotAllowed
+from app.health import TITLES, Health, Kind
 from app.records import Comment, State
 from app.review import Filter, Review
 from app.store import Store
@@ -26,13 +27,7 @@ class FilterQuery(BaseModel):
     person: str | None = Field(default=None, max_length=200)
     model_id: int | None = None
     flagged: bool | None = None
-
-    def filter(self) -> Filter:
-        """The same for the queue."""
-        return Filter(
-            frozenset(self.state) if self.state else None,
-            self.category_id, self.low, self.high, self.person, self.model_id, self.flagged,
-        )  # fmt: skip
+    finding: Kind | None = None
 
 
 class AcceptBody(FilterQuery):
@@ -52,9 +47,10 @@ class CommentBody(BaseModel):
 class Desk:
     """Adds its routes to those of the canvas, behind the same guard."""
 
-    def __init__(self, api: Api, store: Store, review: Review) -> None:
+    def __init__(self, api: Api, store: Store, review: Review, health: Health) -> None:
         self._store = store
         self._review = review
+        self._health = health
         for method, path, endpoint in (
             ("GET", "/queue/{project_id}", self.queue),
             ("GET", "/accept/{project_id}", self.acceptable),
@@ -70,7 +66,7 @@ class Desk:
     def queue(self, project_id: int, wanted: Annotated[FilterQuery, Query()]) -> dict[str, Any]:
         """The images to look at, in order, each with its masks; and whom one can filter by."""
         sketches = self._store.list_sketches(project_id)
-        stops = self._review.queue(project_id, wanted.filter())
+        stops = self._review.queue(project_id, self._filter(project_id, wanted))
         models = {sketch.model_id for sketch in sketches if sketch.model_id is not None}
         return {
             "images": [{"id": stop.image_id, "instances": stop.instances} for stop in stops],
@@ -80,20 +76,22 @@ class Desk:
                 for model in self._store.list_models(project_id)
                 if model.id in models
             ],
+            "finding": "" if wanted.finding is None else TITLES[wanted.finding],
         }
 
     def acceptable(
         self, project_id: int, wanted: Annotated[FilterQuery, Query()]
     ) -> dict[str, Any]:
         """What `accept` would accept with this filter, the lowest score first."""
-        found = self._review.acceptable(project_id, wanted.filter())
+        found = self._review.acceptable(project_id, self._filter(project_id, wanted))
         fields = ("id", "image_id", "number", "score", "box")
         return {"masks": [{name: getattr(s, name) for name in fields} for s in found]}
 
     def accept(self, body: AcceptBody, request: Request) -> dict[str, Any]:
         """Accept all proposals that pass; the answer names the act, for its undo."""
         person = request.state.person
-        reason, count = self._review.accept_all(body.project_id, body.filter(), person)
+        wanted = self._filter(body.project_id, body)
+        reason, count = self._review.accept_all(body.project_id, wanted, person)
         return {"act": reason.removeprefix("accept-all "), "count": count}
 
     def undo_accept(self, project_id: int, act: str, request: Request) -> dict[str, int]:
@@ -120,6 +118,20 @@ class Desk:
             raise NotAllowed(f"preferences may hold {PREFERENCE_BYTES} bytes")
         self._store.set_preferences(request.state.person, body)
         return body
+
+    def _filter(self, project_id: int, wanted: FilterQuery) -> Filter:
+        """What the address spells, for the queue."""
+        kind = wanted.finding
+        return Filter(
+            states=frozenset(wanted.state) if wanted.state else None,
+            category_id=wanted.category_id,
+            low=wanted.low,
+            high=wanted.high,
+            person=wanted.person,
+            model_id=wanted.model_id,
+            flagged=wanted.flagged,
+            among=None if kind is None else self._health.found(project_id, kind),
+        )
 
 
 def _to_json(comment: Comment) -> dict[str, Any]:

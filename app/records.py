@@ -152,6 +152,7 @@ class Sketch:
     id: int
     image_id: int
     number: int
+    version: int
     state: State
     category_id: int
     has_mask: bool

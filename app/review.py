@@ -13,7 +13,7 @@ sizes of what the studio's own stories take; an image's place depends on their r
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -37,6 +37,7 @@ class Filter:
         person: who saved it last.
         model_id: the model its mask comes from.
         flagged: only the suspicious, or only the others.
+        among: only these, by id, as long as they stand at these versions.
     """
 
     states: frozenset[State] | None = None
@@ -46,6 +47,7 @@ class Filter:
     person: str | None = None
     model_id: int | None = None
     flagged: bool | None = None
+    among: Mapping[int, int] | None = None
 
     def takes(self, sketch: Sketch) -> bool:
         """Whether an instance passes."""
@@ -58,6 +60,7 @@ class Filter:
             and (self.person is None or sketch.person == self.person)
             and (self.model_id is None or sketch.model_id == self.model_id)
             and (self.flagged is None or sketch.flagged == self.flagged)
+            and (self.among is None or self.among.get(sketch.id) == sketch.version)
         )
 
 

@@ -20,6 +20,7 @@ from app.batch import Batch
 from app.canvas import STATIC
 from app.desk import Desk
 from app.errors import NotAllowed, StudioError
+from app.health import Health
 from app.images import Intake
 from app.jobs import Jobs
 from app.library import Library
@@ -52,6 +53,7 @@ def build_app(settings: Settings) -> FastAPI:
     jobs = Jobs(settings, store, workflow, again)
     registry = Registry(store, workflow, again)
     library = Library(settings, store, intake)
+    health = Health(settings, store, lambda: datetime.now(UTC))
     sessions = Sessions(settings.data_dir / "secret")
     library.prepare()
     _recover(again, batch, jobs)
@@ -67,10 +69,11 @@ def build_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title=ui.TITLE, lifespan=lifespan, docs_url=None, redoc_url=None)
     api = Api(workflow, sessions)
-    Desk(api, store, Review(store, lambda: datetime.now(UTC)))
+    Desk(api, store, Review(store, lambda: datetime.now(UTC)), health)
     install(app, api)
     app.mount("/mal/static", StaticFiles(directory=STATIC))
-    page = ui.build(House(store, workflow, library, jobs, again, batch, registry, sessions))
+    house = House(store, workflow, library, jobs, again, batch, registry, health, sessions)
+    page = ui.build(house)
     mounted: FastAPI = gr.mount_gradio_app(
         app,
         page,

@@ -6,7 +6,14 @@ it (app.images.decode), and only what that re-encodes is kept, under the hash of
 
 from app.images.intake import Intake, clean_name
 from app.images.pyramid import Pyramids, Tile
-from app.images.rasters import load_image, path_of, put, read_size, thumbnail_path
+from app.images.rasters import (
+    load_image,
+    open_thumbnail,
+    path_of,
+    put,
+    read_size,
+    thumbnail_path,
+)
 from app.images.unpack import SUFFIXES, Expanded, Found, expand
 
 __all__ = [
@@ -19,6 +26,7 @@ __all__ = [
     "clean_name",
     "expand",
     "load_image",
+    "open_thumbnail",
     "path_of",
     "put",
     "read_size",

@@ -62,6 +62,21 @@ def read_size(settings: Settings, image: Image) -> tuple[int, int]:
 
 
 @contextmanager
+def open_thumbnail(settings: Settings, image: Image) -> Iterator[PilImage]:
+    """The small JPEG of an image, decoded.
+
+    Raises:
+        BadImage: the file is missing or damaged.
+    """
+    try:
+        with JpegImageFile(thumbnail_path(settings, image)) as file:
+            file.load()
+            yield file
+    except (OSError, SyntaxError) as error:
+        raise _damaged(image) from error
+
+
+@contextmanager
 def open_raster(settings: Settings, image: Image) -> Iterator[PilImage]:
     """A stored raster, decoded.
 

@@ -14,6 +14,7 @@ import gradio as gr
 from app.again import Again
 from app.auth import Sessions
 from app.batch import Batch
+from app.health import Health
 from app.jobs import Jobs
 from app.library import Library
 from app.registry import Registry
@@ -51,6 +52,7 @@ class House:
     again: Again
     batch: Batch
     registry: Registry
+    health: Health
     sessions: Sessions
 
 

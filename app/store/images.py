@@ -94,6 +94,25 @@ class Images(Database):
             fetch(connection, schema.project, project_id)
             return [row_to_sketch(row) for row in connection.execute(query)]
 
+    def list_newest_revisions(self, project_id: int) -> Mapping[int, int]:
+        """The newest head on each image of a project, by the image's id.
+
+        It is another one whenever an instance of the image is made, saved or deleted. Images
+        that never had an instance are left out.
+
+        Raises:
+            NotFound: there is no such project.
+        """
+        instance = schema.instance
+        query = (
+            select(instance.c.image_id, func.max(instance.c.head_id).label("newest"))
+            .where(instance.c.project_id == project_id)
+            .group_by(instance.c.image_id)
+        )
+        with self._read() as connection:
+            fetch(connection, schema.project, project_id)
+            return {row.image_id: row.newest for row in connection.execute(query)}
+
     def set_splits(self, project_id: int, splits: Mapping[int, Split]) -> list[Image]:
         """Say what images are for in training; those that have a split keep it.
 

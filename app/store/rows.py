@@ -38,7 +38,7 @@ REVISION = [schema.revision.c[n] for n in ("id", "instance_id", "version", "is_c
 """What `row_to_revision` needs, of the same three tables."""
 
 SKETCH = [
-    *(schema.instance.c[name] for name in ("id", "image_id", "number")),
+    *(schema.instance.c[name] for name in ("id", "image_id", "number", "version")),
     *(schema.revision.c[name] for name in ("state", "category_id", "score", "flagged")),
     *(schema.revision.c[name] for name in ("model_id", "person", "reason")),
     *(schema.revision.c[name] for name in ("x0", "y0", "x1", "y1")),
@@ -110,6 +110,7 @@ def row_to_sketch(row: Row[Any]) -> Sketch:
         id=row.id,
         image_id=row.image_id,
         number=row.number,
+        version=row.version,
         state=State(row.state),
         category_id=row.category_id,
         has_mask=bool(row.has_mask),

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from app.api import Api, install
 from app.auth import Sessions
 from app.desk import Desk
+from app.health import Health
 from app.images import Intake
 from app.jobs import Jobs
 from app.library import Library
@@ -109,7 +110,8 @@ def studio(prepared: Path, tiny_weights: Path, tmp_path: Path) -> Iterator[Studi
 @pytest.fixture
 def api(studio: Studio) -> Api:
     made = Api(studio.workflow, studio.sessions)
-    Desk(made, studio.store, Review(studio.store, lambda: NOW))
+    health = Health(studio.settings, studio.store, lambda: NOW)
+    Desk(made, studio.store, Review(studio.store, lambda: NOW), health)
     return made
 
 

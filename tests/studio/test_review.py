@@ -13,7 +13,7 @@ from app.review import FIX, LOOK, OPEN, Filter, need, order
 from tests.studio.conftest import NOW, Studio
 from tests.studio.rest import error_of, put, to_body
 
-SKETCH = Sketch(1, 1, 1, State.PROPOSED, 7, True, 0.9, False, 3, "Ada", "proposed", (0, 0, 9, 9))
+SKETCH = Sketch(1, 1, 1, 1, State.PROPOSED, 7, True, 0.9, False, 3, "Ada", "proposed", (0, 0, 9, 9))
 
 
 @pytest.mark.parametrize(
