@@ -289,7 +289,7 @@ foreign_fields = Table(
 user = Table(
     "user",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     _text("name"),
     _text("name_folded"),  # two names that differ in case only would be taken for each other
     _text("password_hash"),
@@ -303,8 +303,8 @@ user = Table(
 membership = Table(
     "membership",
     metadata,
-    Column("project_id", Integer, ForeignKey("project.id"), primary_key=True),
-    Column("user_id", Integer, ForeignKey("user.id"), primary_key=True),
+    Column("project_id", Whole, ForeignKey("project.id"), primary_key=True),
+    Column("user_id", Whole, ForeignKey("user.id"), primary_key=True),
     _text("role"),
     _one_of("role", Role),
     sqlite_strict=True,
@@ -313,9 +313,9 @@ membership = Table(
 login = Table(
     "login",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     _text("secret_hash"),
-    Column("user_id", Integer, ForeignKey("user.id"), nullable=False, index=True),
+    Column("user_id", Whole, ForeignKey("user.id"), nullable=False, index=True),
     _text("address"),
     Column("created_at", Moment, nullable=False),
     Column("seen_at", Moment, nullable=False),
@@ -328,9 +328,9 @@ login = Table(
 token = Table(
     "token",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     _text("secret_hash"),
-    Column("user_id", Integer, ForeignKey("user.id"), nullable=False, index=True),
+    Column("user_id", Whole, ForeignKey("user.id"), nullable=False, index=True),
     _text("label"),
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment),
@@ -342,11 +342,11 @@ token = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Whole, primary_key=True),
     Column("at", Moment, nullable=False),
     _text("person"),
     _text("act"),
-    Column("project_id", Integer, ForeignKey("project.id"), index=True),
+    Column("project_id", Whole, ForeignKey("project.id"), index=True),
     _text("subject"),
     Column("detail", Json, nullable=False),
     sqlite_strict=True,

@@ -3,21 +3,13 @@
 import sqlalchemy as sa
 from alembic import op
 
+from app.migrations.dialects import append_only
+from app.schema import Whole
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
-
-_TRIGGERS = (
-    """
-    CREATE TRIGGER audit_is_never_updated BEFORE UPDATE ON audit
-    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only: no update'); END
-    """,
-    """
-    CREATE TRIGGER audit_is_never_deleted BEFORE DELETE ON audit
-    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only: no delete'); END
-    """,
-)
 
 
 def upgrade() -> None:
@@ -29,16 +21,15 @@ def upgrade() -> None:
                     sa.Column("expires_at", sa.Text))  # fmt: skip
     op.create_table(
         "audit",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", Whole, primary_key=True),
         _moment("at"),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("person", "act")),
-        sa.Column("project_id", sa.Integer, sa.ForeignKey("project.id")),
+        sa.Column("project_id", Whole, sa.ForeignKey("project.id")),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("subject", "detail")),
         sqlite_strict=True,
     )
     op.create_index(None, "audit", ["project_id"])
-    for trigger in _TRIGGERS:
-        op.execute(trigger)
+    append_only("audit", "entries of the audit log")
 
 
 def downgrade() -> None:
@@ -54,17 +45,17 @@ def _moment(name: str) -> sa.Column[str]:
 def _create_users() -> None:
     op.create_table(
         "user",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", Whole, primary_key=True),
         *(sa.Column(n, sa.Text, nullable=False) for n in ("name", "name_folded", "password_hash")),
-        *(sa.Column(name, sa.Integer, nullable=False) for name in ("is_admin", "is_disabled")),
+        *(sa.Column(name, Whole, nullable=False) for name in ("is_admin", "is_disabled")),
         _moment("created_at"),
         sa.UniqueConstraint("name_folded"),
         sqlite_strict=True,
     )
     op.create_table(
         "membership",
-        sa.Column("project_id", sa.Integer, sa.ForeignKey("project.id"), primary_key=True),
-        sa.Column("user_id", sa.Integer, sa.ForeignKey("user.id"), primary_key=True),
+        sa.Column("project_id", Whole, sa.ForeignKey("project.id"), primary_key=True),
+        sa.Column("user_id", Whole, sa.ForeignKey("user.id"), primary_key=True),
         sa.Column("role", sa.Text, nullable=False),
         sa.CheckConstraint("role IN ('annotator', 'reviewer', 'admin')", name="role"),
         sqlite_strict=True,
@@ -75,9 +66,9 @@ def _create_secrets(name: str, *columns: sa.Column[str]) -> None:
     """A table of secrets that let their user in until they expire or are revoked."""
     op.create_table(
         name,
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", Whole, primary_key=True),
         sa.Column("secret_hash", sa.Text, nullable=False),
-        sa.Column("user_id", sa.Integer, sa.ForeignKey("user.id"), nullable=False),
+        sa.Column("user_id", Whole, sa.ForeignKey("user.id"), nullable=False),
         _moment("created_at"),
         *columns,
         sa.Column("revoked_at", sa.Text),
