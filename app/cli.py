@@ -11,14 +11,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Before torch: idle threads sleep. Spinning, they hold the cores that the browser draws with.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from app import trade
+from app import roster, trade
 from app.server import serve
 from app.settings import Settings
 from mal_core.errors import BadDataset, MALError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve the studio, or import or export; 0 at a clean end, 1 with a message for the user."""
+    """Serve the studio, or carry out a command; 0 at a clean end, 1 with a message for the user."""
     arguments = build_parser().parse_args(argv)
     flags = {name: getattr(arguments, name, None) for name in _SETTINGS}
     try:
@@ -45,7 +45,8 @@ def tell(address: str) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Flags for each setting; variables MAL_* give the rest."""
     parser = argparse.ArgumentParser(
-        prog="python app.py", description="Serve MAL Studio; or bring boxes and masks in and out."
+        prog="python app.py",
+        description="Serve MAL Studio; or bring boxes and masks in and out, and people in.",
     )
     parser.add_argument("--data-dir", type=Path, help="where everything is kept")
     parser.add_argument("--host", help="loopback address to listen on")
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     trade.add_import(commands)
     trade.add_export(commands)
+    roster.add_user_commands(commands)
     return parser
 
 

@@ -3,7 +3,10 @@
 MALError
 └── StudioError          every one has a `code` for programs and a text for people
     ├── NotFound         no such project, image, instance, job or model version
-    ├── Forbidden        no valid session, or a foreign origin
+    ├── Forbidden        no valid session, a foreign origin, or not this person's to do
+    ├── LoginNeeded      nobody is logged in, or not any more
+    ├── WrongPassword    name and password do not belong together
+    ├── LockedOut        too many tries; wait
     ├── Conflict         somebody saved first; both versions are kept
     ├── NotAllowed       the act does not fit the present state
     ├── Busy             the queue is full; try again
@@ -28,9 +31,36 @@ class NotFound(StudioError):  # noqa: N818
 
 
 class Forbidden(StudioError):  # noqa: N818
-    """No valid session, or a request from a foreign origin."""
+    """No valid session, a request from a foreign origin, or not this person's to do."""
 
     code = "forbidden"
+
+
+class LoginNeeded(StudioError):  # noqa: N818
+    """Nobody is logged in, or not any more."""
+
+    code = "login"
+
+
+class WrongPassword(StudioError):  # noqa: N818
+    """Name and password do not belong together."""
+
+    code = "wrong_password"
+
+
+class LockedOut(StudioError):  # noqa: N818
+    """Too many tries under a name or from an address.
+
+    Attributes:
+        seconds: how long to wait.
+    """
+
+    code = "locked_out"
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+        words = f"{seconds} seconds" if seconds < 120 else f"{seconds // 60} minutes"
+        super().__init__(f"too many tries: wait {words}, then try again")
 
 
 class NotAllowed(StudioError):  # noqa: N818

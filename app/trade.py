@@ -45,8 +45,8 @@ def run_import(settings: Settings, arguments: argparse.Namespace) -> Iterator[st
     Raises:
         BadDataset: with a line for each problem; nothing was changed.
     """
-    with closing(_open(settings)) as store:
-        project = _find(store, arguments.project)
+    with closing(open_store(settings)) as store:
+        project = find_project(store, arguments.project)
         report = Importer(settings, store).run(
             project.id,
             get_format(arguments.format),
@@ -70,8 +70,8 @@ def run_export(settings: Settings, arguments: argparse.Namespace) -> Iterator[st
     """
     if arguments.out.exists():
         raise StudioError(f"{arguments.out} exists already; choose another name")
-    with closing(_open(settings)) as store:
-        project = _find(store, arguments.project)
+    with closing(open_store(settings)) as store:
+        project = find_project(store, arguments.project)
         report = Exporter(settings, store).run(
             project.id,
             get_format(arguments.format),
@@ -92,14 +92,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _open(settings: Settings) -> Store:
+def open_store(settings: Settings) -> Store:
     """Open a data folder that exists: a typing error must not make one."""
     if not settings.database.exists():
         raise StudioError(f"{settings.data_dir} holds no studio; say where with --data-dir")
     return Store(settings.database)
 
 
-def _find(store: Store, wanted: str) -> Project:
+def find_project(store: Store, wanted: str) -> Project:
     """The one project of a name, else of a number."""
     projects = store.list_projects()
     fitting = [project for project in projects if project.name == wanted]

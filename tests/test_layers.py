@@ -25,7 +25,19 @@ LAYERS = {
         *("store", "auth", "images", "exchange", "workflow", "review", "learning", "gate"),
         *("ledger", "health"),
         *("children", "worker", "rounds", "again", "batch", "jobs", "registry", "pictures"),
-        *("library", "bodies", "api", "desk", "canvas", "pages", "ui", "server", "trade", "cli"),
+        *(
+            "library",
+            "bodies",
+            "api",
+            "desk",
+            "canvas",
+            "pages",
+            "ui",
+            "server",
+            "trade",
+            "roster",
+            "cli",
+        ),
     ),
 }
 # The only modules that may import a heavy third-party package.
