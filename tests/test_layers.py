@@ -22,22 +22,10 @@ LAYERS = {
     ),
     "app": (
         *("errors", "settings", "records", "people", "session", "history", "schema", "migrations"),
-        *("store", "auth", "images", "exchange", "workflow", "review", "learning", "gate"),
-        *("ledger", "health"),
-        *("children", "worker", "rounds", "again", "batch", "jobs", "registry", "pictures"),
-        *(
-            "library",
-            "bodies",
-            "api",
-            "desk",
-            "canvas",
-            "pages",
-            "ui",
-            "server",
-            "trade",
-            "roster",
-            "cli",
-        ),
+        *("store", "lockout", "accounts", "auth", "images", "exchange", "workflow", "review"),
+        *("learning", "gate", "ledger", "health", "children", "worker", "rounds", "again", "batch"),
+        *("jobs", "registry", "pictures", "library", "bodies", "api", "desk", "canvas", "pages"),
+        *("ui", "server", "trade", "roster", "cli"),
     ),
 }
 # The only modules that may import a heavy third-party package.
