@@ -19,11 +19,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth import Sessions, check_host, check_origin
-from app.bodies import CategoryBody, CreateBody, ProposeBody, SaveBody
+from app.bodies import CategoryBody, CreateBody, ProposeBody, SaveBody, to_work
 from app.errors import Busy, Conflict, DiskFull, Forbidden, NotAllowed, NotFound, Unavailable
 from app.history import newest_proposals
 from app.images import path_of, thumbnail_path
-from app.records import Instance
+from app.records import Instance, Work
 from app.workflow import Proposal, Workflow
 from mal_core.errors import InputError, MALError
 from mal_core.prompts import Stroke
@@ -64,8 +64,14 @@ class Api:
         ):
             self.router.add_api_route(path, endpoint, methods=[method], response_model=None)
 
-    def _guard(self, request: Request, x_mal_session: Annotated[str, Header()] = "") -> None:
+    def _guard(
+        self,
+        request: Request,
+        x_mal_session: Annotated[str, Header()] = "",
+        x_mal_work: Annotated[str, Header()] = "",
+    ) -> None:
         request.state.person = self._sessions.person(x_mal_session)
+        request.state.work = to_work(x_mal_work)
 
     def renew(self, x_mal_session: Annotated[str, Header()] = "") -> dict[str, str]:
         """A fresh token for a page that was open for long, so that its unsent work gets through."""
@@ -166,14 +172,14 @@ class Api:
             if await request.is_disconnected():
                 return Response(status_code=204)
             waited = anyio.current_time() - begin
-            work = self._to_work(body, known, request.state.person)
-            proposal = await anyio.to_thread.run_sync(work)
+            act = self._to_act(body, known, request.state.person, request.state.work)
+            proposal = await anyio.to_thread.run_sync(act)
         stages = {"wait": waited, **proposal.seconds}
         timing = ", ".join(f"{name};dur={1000 * s:.1f}" for name, s in stages.items())
         return JSONResponse(self._to_json(proposal.instance), headers={"Server-Timing": timing})
 
-    def _to_work(
-        self, body: ProposeBody, known: tuple[int, int] | None, person: str
+    def _to_act(
+        self, body: ProposeBody, known: tuple[int, int] | None, person: str, work: Work
     ) -> Callable[[], Proposal]:
         """What a request to propose asks for."""
         if body.ahead and known is not None and not body.strokes:
@@ -181,18 +187,18 @@ class Api:
         if not body.strokes:
             return partial(
                 self._workflow.propose,
-                body.image_id, body.box, body.category_id, person, known, body.request_id,
+                body.image_id, body.box, body.category_id, person, known, body.request_id, work,
             )  # fmt: skip
         if known is None:
             raise NotAllowed("strokes need the instance they correct: instance_id and version")
         strokes = [Stroke(s.points, s.radius, adds=s.adds) for s in body.strokes]
-        return partial(self._workflow.steer, body.image_id, known, strokes, person)
+        return partial(self._workflow.steer, body.image_id, known, strokes, person, work)
 
     def create(self, body: CreateBody, request: Request) -> dict[str, Any]:
         """A new instance with a mask that exists already; asked again, the same one."""
         made = self._workflow.create(
             body.image_id, body.draft(), request.state.person, body.reason, body.request_id,
-            from_id=body.from_id,
+            from_id=body.from_id, work=request.state.work,
         )  # fmt: skip
         return self._to_json(made)
 
@@ -200,16 +206,17 @@ class Api:
         self, instance_id: int, body: SaveBody, request: Request, if_match: Annotated[str, Header()]
     ) -> dict[str, Any]:
         """A person's version of an instance, if nobody saved since If-Match."""
-        version, person = _version(if_match), request.state.person
-        saved = self._workflow.save(instance_id, version, body.draft(), person, body.reason)
-        return self._to_json(saved)
+        by = (request.state.person, body.reason, request.state.work)
+        return self._to_json(
+            self._workflow.save(instance_id, _version(if_match), body.draft(), *by)
+        )
 
     def delete(
         self, instance_id: int, request: Request, if_match: Annotated[str, Header()]
     ) -> dict[str, Any]:
         """Take an instance away, if nobody saved since If-Match."""
-        person = request.state.person
-        return self._to_json(self._workflow.delete(instance_id, _version(if_match), person))
+        by = (request.state.person, request.state.work)
+        return self._to_json(self._workflow.delete(instance_id, _version(if_match), *by))
 
     def add_category(self, body: CategoryBody) -> dict[str, Any]:
         """Add a category, or find the one of that name."""

@@ -1,10 +1,12 @@
 """What the browser may send to the hot path, typed and bounded."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from app.records import Draft, State
+from app.errors import NotAllowed
+from app.records import Draft, State, Work
 from mal_core.masks import RLE
 
 STROKES, STROKE_POINTS = 64, 1024  # a request may hold
@@ -62,3 +64,27 @@ class CategoryBody(BaseModel):
 
     project_id: int
     name: str = Field(min_length=1, max_length=100)
+
+
+_WORK = re.compile(r"(lease|strokes)=(\d{1,9})|(seconds)=(\d{1,9}(?:\.\d{1,9})?)", re.ASCII)
+_DAY = 24 * 3600.0
+
+
+def to_work(header: str) -> Work:
+    """What `x-mal-work: lease=3; seconds=4.2; strokes=1` says; a part may be left out.
+
+    Raises:
+        NotAllowed: it is of another form.
+    """
+    parts = [part.strip() for part in header.split(";") if part.strip()]
+    found = [_WORK.fullmatch(part) for part in parts]
+    named = [match for match in found if match is not None]
+    said = {m[1] or m[3]: float(m[2] or m[4]) for m in named}
+    if len(said) < len(parts):
+        raise NotAllowed("x-mal-work must be like lease=3; seconds=4.2; strokes=1")
+    strokes = said.get("strokes")
+    return Work(
+        token=int(said.get("lease", 0)),
+        seconds=None if (seconds := said.get("seconds")) is None else min(seconds, _DAY),
+        strokes=None if strokes is None else int(strokes),
+    )

@@ -8,6 +8,7 @@ MALError
     ├── WrongPassword    name and password do not belong together
     ├── LockedOut        too many tries; wait
     ├── Conflict         somebody saved first; both versions are kept
+    │   └── LeaseLost    somebody else works on the image by now; the late version is kept
     ├── NotAllowed       the act does not fit the present state
     ├── Busy             the queue is full; try again
     ├── DiskFull         there is no room; nothing was saved
@@ -105,3 +106,9 @@ class Conflict(StudioError):  # noqa: N818
     def __init__(self, message: str, kept: int) -> None:
         self.kept = kept
         super().__init__(message)
+
+
+class LeaseLost(Conflict):
+    """Somebody else works on the image by now; the late version is kept as a revision."""
+
+    code = "lease_lost"

@@ -1,9 +1,10 @@
 """What a history says: which masks are the model's, and which a person has touched."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from app.records import Draft, Revision, State
+from app.records import Box, Draft, Revision, State
+from mal_core.masks import RLE
 
 PROPOSED, PROPOSED_AGAIN, PROPOSED_AHEAD = "proposed", "proposed again", "proposed ahead"
 UNASKED = frozenset({PROPOSED_AGAIN, PROPOSED_AHEAD})
@@ -61,3 +62,22 @@ def newest_proposals(revisions: Iterable[Revision]) -> Mapping[int, Draft]:
 def descended(draft: Draft, origin: Draft) -> Draft:
     """A person's draft with what is known of the proposal it comes from."""
     return replace(draft, score=origin.score, flagged=origin.flagged, model_id=origin.model_id)
+
+
+def origin(head: Draft, revisions: Sequence[Revision], rle: RLE | None) -> Draft:
+    """The draft a mask comes from: undo may bring back one of another model.
+
+    Args:
+        head: what the instance is.
+        revisions: its history, oldest first.
+        rle: the mask a person wants; None for a box without one.
+    """
+    if rle is None or rle == head.rle:
+        return head
+    return next((r.draft for r in reversed(revisions) if r.draft.rle == rle), head)
+
+
+def made_before(revisions: Sequence[Revision], model_id: int, box: Box) -> Draft | None:
+    """The newest draft with a mask that a model made of a box before; None where it made none."""
+    drafts = (revision.draft for revision in reversed(revisions))
+    return next((d for d in drafts if d.model_id == model_id and d.box == box and d.rle), None)

@@ -184,6 +184,35 @@ class Revision:
     person: str
     reason: str
     saved_at: datetime
+    seconds: float | None = None  # of the person's time, as their page measured it
+    strokes: int | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """How a save came to be; None where that is not known, or nobody's hand was in it.
+
+    Attributes:
+        token: fencing token of the lease it was made under; 0 for none at all. None: no lease is
+            asked for, since it is no work at the canvas.
+        seconds: of a person's time since their last save.
+        strokes: of brush and eraser in it.
+    """
+
+    token: int | None = None
+    seconds: float | None = None
+    strokes: int | None = None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who works on an image, or did last; see app.leases for who gets it when."""
+
+    image_id: int
+    layer: str  # "" or the annotator whose own layer of the image it is
+    person: str
+    token: int  # grows whenever the image goes to somebody else
+    expires_at: datetime
 
 
 @dataclass(frozen=True)

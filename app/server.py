@@ -29,6 +29,7 @@ from app.registry import Registry
 from app.review import Review
 from app.settings import Settings
 from app.store import Store
+from app.together import Together
 from app.workflow import Workflow
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ def build_app(settings: Settings) -> FastAPI:
     app = FastAPI(title=ui.TITLE, lifespan=lifespan, docs_url=None, redoc_url=None)
     api = Api(workflow, sessions)
     Desk(api, store, Review(store, lambda: datetime.now(UTC)), health)
+    Together(api, store, lambda: datetime.now(UTC))
     install(app, api)
     app.mount("/mal/static", StaticFiles(directory=STATIC))
     house = House(store, workflow, library, jobs, again, batch, registry, health, sessions)

@@ -1,7 +1,7 @@
 """The use cases of the canvas: open an image, propose a mask, save, delete; store and model joined.
 
 Masks travel as run-length codes and are checked before they are stored; images are decoded once
-and kept while they are in use; predictors are kept by the hash of their weights.
+and kept while they are in use.
 """
 
 import time
@@ -15,23 +15,32 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import Conflict, NotAllowed, NotFound
-from app.history import PROPOSED, PROPOSED_AGAIN, PROPOSED_AHEAD, STEERED, descended, is_untouched
+from app.errors import Conflict, NotAllowed
+from app.history import (
+    PROPOSED,
+    PROPOSED_AGAIN,
+    PROPOSED_AHEAD,
+    STEERED,
+    descended,
+    is_untouched,
+    made_before,
+    origin,
+)
 from app.images import Pyramids, Tile, load_image
-from app.records import Box, Draft, Image, Instance, ModelVersion, State
+from app.predictors import Predictors
+from app.records import Box, Draft, Image, Instance, ModelVersion, State, Work
 from app.session import check_stroke
 from app.settings import Settings
 from app.store import Store
 from mal_core import calibrate
-from mal_core.errors import CheckpointError
 from mal_core.geometry import check_boxes
 from mal_core.masks import RLE
-from mal_core.predictor import Prediction, Predictor
+from mal_core.predictor import Prediction
 from mal_core.prompts import Stroke
 
 CACHED_BYTES = 512 * 2**20  # decoded images kept in memory
-CACHED_MODELS = 2
 MAPPED_PIXELS = 2**22  # a larger image is mapped from disk, and takes none of that memory
+UNKNOWN = Work()
 Pixels = NDArray[np.uint8]
 
 
@@ -51,9 +60,8 @@ class Workflow:
         self.store = store
         self._pyramids = Pyramids(settings)
         self._images: OrderedDict[int, Pixels] = OrderedDict()
-        self._predictors: OrderedDict[str, Predictor] = OrderedDict()
+        self._predictors = Predictors(settings)
         self._decoding = Lock()
-        self._loading = Lock()
         self._labelling = Lock()  # the model itself uses all cores
 
     def open_image(self, image_id: int, *, include_deleted: bool = False) -> list[Instance]:
@@ -74,6 +82,7 @@ class Workflow:
         person: str,
         known: tuple[int, int] | None = None,
         request_id: str = "",
+        work: Work = UNKNOWN,
     ) -> Proposal:
         """Ask the project's model for the mask of a box and store it.
 
@@ -85,6 +94,7 @@ class Workflow:
             known: id and version of an instance to propose anew; None makes a new one.
             request_id: a name the person gave this request; asking again under the same name
                 gets the instance it made, since the first answer was lost. "" for none.
+            work: the lease it is done under, and what it took.
 
         Raises:
             NotFound: no such image, category or instance.
@@ -106,11 +116,12 @@ class Workflow:
         now = datetime.now(UTC)
         if known is None:
             with self.store.transaction():
-                instance = self.store.add_instance(image_id, draft, person, PROPOSED, now)
+                instance = self.store.add_instance(image_id, draft, person, PROPOSED, now, work)
                 if request_id:
                     self.store.add_answer(person, request_id, instance.id)
         else:
-            instance = self.store.save_instance(known[0], draft, known[1], person, PROPOSED, now)
+            saving = (known[1], person, PROPOSED, now, work)
+            instance = self.store.save_instance(known[0], draft, *saving)
         return Proposal(instance, {**seconds, **stages, "store": time.perf_counter() - begin})
 
     def propose_ahead(self, known: tuple[int, int], person: str) -> Proposal:
@@ -136,7 +147,12 @@ class Workflow:
         return Proposal(saved, stages)
 
     def steer(
-        self, image_id: int, known: tuple[int, int], strokes: Sequence[Stroke], person: str
+        self,
+        image_id: int,
+        known: tuple[int, int],
+        strokes: Sequence[Stroke],
+        person: str,
+        work: Work = UNKNOWN,
     ) -> Proposal:
         """Let strokes on an instance steer its mask, and store the outcome as a correction.
 
@@ -148,6 +164,7 @@ class Workflow:
             known: id and version of the instance; its box and its mask are where this begins.
             strokes: one or more, in pixels of the upright image, in the order they were made.
             person: who made them.
+            work: the lease it is done under, and what it took.
 
         Raises:
             NotFound: no such image or instance.
@@ -167,7 +184,8 @@ class Workflow:
         steered, stages = self._label(model, pixels, old.box, old.category_id, strokes, old.rle)
         draft = replace(steered, box=old.box, state=State.CORRECTED)
         begin, now = time.perf_counter(), datetime.now(UTC)
-        instance = self.store.save_instance(known[0], draft, known[1], person, STEERED, now)
+        saving = (known[1], person, STEERED, now, work)
+        instance = self.store.save_instance(known[0], draft, *saving)
         return Proposal(instance, {**seconds, **stages, "store": time.perf_counter() - begin})
 
     def create(
@@ -179,6 +197,7 @@ class Workflow:
         request_id: str,
         *,
         from_id: int | None = None,
+        work: Work = UNKNOWN,
     ) -> Instance:
         """Store a new instance whose mask a person has already.
 
@@ -189,6 +208,7 @@ class Workflow:
             reason: why, in a word, such as "copy" or "split".
             request_id: asking again under the same name gets the instance made before.
             from_id: the instance its mask comes from, whose model, score and flag it keeps.
+            work: what it took.
 
         Raises:
             NotFound: no such image, category or instance.
@@ -202,12 +222,18 @@ class Workflow:
             if from_id is not None:
                 draft = descended(wanted, self.store.get_instance(from_id).draft)
             now = datetime.now(UTC)
-            instance = self.store.add_instance(image_id, draft, person, reason, now)
+            instance = self.store.add_instance(image_id, draft, person, reason, now, work)
             self.store.add_answer(person, request_id, instance.id)
             return instance
 
     def save(
-        self, instance_id: int, version: int, wanted: Draft, person: str, reason: str
+        self,
+        instance_id: int,
+        version: int,
+        wanted: Draft,
+        person: str,
+        reason: str,
+        work: Work = UNKNOWN,
     ) -> Instance:
         """Store what a person made of an instance.
 
@@ -218,22 +244,25 @@ class Workflow:
                 are those of the newest revision with this mask, else of the head.
             person: who.
             reason: why, in a word, such as "brush" or "undo".
+            work: the lease it is done under, and what it took.
 
         Raises:
-            Conflict: somebody saved first; `wanted` is kept in the history.
+            Conflict: somebody saved first, or works on the image; `wanted` is kept in the history.
             NotAllowed: the state does not fit.
             BadMask: the mask is not of the image's size.
         """
-        draft = descended(wanted, self._origin(instance_id, wanted.rle))
+        head = self.store.get_instance(instance_id).draft
+        revisions = [] if wanted.rle == head.rle else self.store.list_revisions(instance_id)
+        draft = descended(wanted, origin(head, revisions, wanted.rle))
         now = datetime.now(UTC)
-        return self.store.save_instance(instance_id, draft, version, person, reason, now)
+        return self.store.save_instance(instance_id, draft, version, person, reason, now, work)
 
-    def delete(self, instance_id: int, version: int, person: str) -> Instance:
+    def delete(self, instance_id: int, version: int, person: str, work: Work = UNKNOWN) -> Instance:
         """Take an instance away; its history stays and undo brings it back."""
         head = self.store.get_instance(instance_id).draft
         draft = replace(head, state=State.DELETED)
         now = datetime.now(UTC)
-        return self.store.save_instance(instance_id, draft, version, person, "delete", now)
+        return self.store.save_instance(instance_id, draft, version, person, "delete", now, work)
 
     def propose_bare(self, instance_id: int) -> bool:
         """Give a box that came without a mask its first, in nobody's name.
@@ -272,9 +301,7 @@ class Workflow:
         head = instance.draft
         if not is_untouched(revisions) or head.rle is None or head.model_id == model.id:
             return False
-        drafts = [r.draft for r in reversed(revisions)]
-        earlier = (d for d in drafts if d.model_id == model.id and d.box == head.box and d.rle)
-        draft = next(earlier, None)
+        draft = made_before(revisions, model.id, head.box)
         if draft is None:
             draft, _ = self._label(model, self._pixels(image), head.box, head.category_id)
         draft = replace(draft, category_id=head.category_id)
@@ -296,7 +323,7 @@ class Workflow:
             NotFound: the file is gone, or is not the one it was.
             CheckpointError: it cannot be read, or its network answers no numbers.
         """
-        self._predictor_of(sha256, name)
+        self._predictors.of(sha256, name)
 
     def model_in_use(self, project_id: int) -> ModelVersion:
         """The model version that proposes a project's masks."""
@@ -304,7 +331,7 @@ class Workflow:
 
     def weights_path(self, model: ModelVersion) -> Path:
         """Where a model version's checkpoint lies."""
-        return self._path_of(model.sha256)
+        return self._predictors.path_of(model.sha256)
 
     def _label(
         self,
@@ -318,7 +345,7 @@ class Workflow:
         """Run the model on one box, or on the strokes that correct its mask."""
         height, width = pixels.shape[:2]
         clipped = check_boxes([box], height, width)[0]
-        predictor = self._predictor_of(model.sha256, model.name)
+        predictor = self._predictors.of(model.sha256, model.name)
         with self._labelling:
             prediction = predictor.predict(pixels, [clipped], [strokes], [current])
         begin = time.perf_counter()
@@ -345,14 +372,6 @@ class Workflow:
             return float(prediction.scores[0])
         return float(calibration.apply(calibrate.features(prediction, [rle]))[0])
 
-    def _origin(self, instance_id: int, rle: RLE | None) -> Draft:
-        """The draft a mask comes from: undo may bring back one of another model."""
-        head = self.store.get_instance(instance_id).draft
-        if rle is None or rle == head.rle:
-            return head
-        history = reversed(self.store.list_revisions(instance_id))
-        return next((r.draft for r in history if r.draft.rle == rle), head)
-
     def _pixels(self, image: Image) -> Pixels:
         """Decode an image once and keep it: in memory while that allows, a large one on disk."""
         if image.width * image.height > MAPPED_PIXELS:
@@ -367,28 +386,3 @@ class Workflow:
 
     def _cached_bytes(self) -> int:
         return sum(pixels.nbytes for pixels in self._images.values())
-
-    def _predictor_of(self, sha256: str, name: str) -> Predictor:
-        """The predictor of a checkpoint, loaded at first use, checked and tried out."""
-        with self._loading:
-            if sha256 not in self._predictors:
-                predictor = Predictor.load(self._path_of(sha256), self.settings.device)
-                if predictor.checkpoint.sha256 != sha256:
-                    raise NotFound(f"the weights of {name} are damaged: roll back to others")
-                _try_out(predictor, name)
-                self._predictors[sha256] = predictor
-                if len(self._predictors) > CACHED_MODELS:
-                    self._predictors.popitem(last=False)
-            self._predictors.move_to_end(sha256)
-            return self._predictors[sha256]
-
-    def _path_of(self, sha256: str) -> Path:
-        return self.settings.models / f"{sha256}.safetensors"
-
-
-def _try_out(predictor: Predictor, name: str) -> None:
-    """The smoke test of weights: one box on a tiny image gets a score."""
-    ramp = np.arange(48 * 64 * 3, dtype=np.uint32) % 251
-    answer = predictor.predict(ramp.astype(np.uint8).reshape(48, 64, 3), [(8, 8, 56, 40)])
-    if not np.isfinite(answer.scores).all():
-        raise CheckpointError(f"the weights of {name} answer no numbers: roll back to others")

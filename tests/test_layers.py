@@ -21,10 +21,11 @@ LAYERS = {
         *("autolabel", "commands", "__main__"),
     ),
     "app": (
-        *("errors", "settings", "records", "people", "session", "history", "schema", "migrations"),
-        *("store", "lockout", "accounts", "auth", "images", "exchange", "workflow", "review"),
-        *("learning", "gate", "ledger", "health", "children", "worker", "rounds", "again", "batch"),
-        *("jobs", "registry", "pictures", "library", "bodies", "api", "desk", "canvas", "pages"),
+        *("errors", "settings", "records", "people", "session", "history", "leases"),
+        *("schema", "migrations", "store", "lockout", "accounts", "auth", "images", "exchange"),
+        *("predictors", "workflow", "review", "learning", "gate", "ledger", "health"),
+        *("children", "worker", "rounds", "again", "batch", "jobs", "registry", "pictures"),
+        *("library", "bodies", "api", "desk", "presence", "together", "canvas", "pages"),
         *("ui", "server", "trade", "roster", "cli"),
     ),
 }
@@ -34,7 +35,7 @@ FENCES = {
     "timm": {"mal_core.encoder"},
     "gradio": {"app.canvas", "app.pages", "app.ui", "app.server"},
     "sqlalchemy": {"app.schema", "app.store", "app.migrations"},
-    "fastapi": {"app.api", "app.desk", "app.server"},
+    "fastapi": {"app.api", "app.desk", "app.together", "app.server"},
 }
 MAX_LINES, MAX_FUNCTION = 400, 60
 MODULES = sorted(

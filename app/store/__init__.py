@@ -12,6 +12,7 @@ from app.store.foreign import Foreign
 from app.store.images import Images
 from app.store.instances import Instances
 from app.store.jobs import Jobs
+from app.store.leases import Leases
 from app.store.logins import Logins
 from app.store.models import Models
 from app.store.people import People
@@ -20,7 +21,9 @@ from app.store.projects import Projects
 __all__ = ["Store"]
 
 
-class Store(Projects, Images, Instances, Jobs, Models, People, Foreign, Accounts, Logins, Audit):
+class Store(
+    Projects, Images, Instances, Jobs, Models, People, Foreign, Accounts, Logins, Audit, Leases
+):
     """All that the studio remembers; see the base classes for what it can be asked.
 
     Args:

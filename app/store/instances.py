@@ -7,10 +7,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
 from app import schema
-from app.errors import Conflict, NotAllowed
-from app.records import Draft, Image, Instance, NewInstance, Revision, State
+from app.errors import Conflict, LeaseLost, NotAllowed
+from app.leases import refuses
+from app.records import Draft, Image, Instance, NewInstance, Revision, State, Work
 from app.session import COUNTABLE, check_draft, check_transition
 from app.store.database import Database, fetch
+from app.store.leases import find_lease, layer_of_instance
 from app.store.projects import take_numbers
 from app.store.rows import (
     IMAGE,
@@ -23,13 +25,20 @@ from app.store.rows import (
 )
 
 _STREAM = {"yield_per": 1000}  # rows read at a time
+UNKNOWN = Work()
 
 
 class Instances(Database):
     """What the store knows of instances."""
 
     def add_instance(
-        self, image_id: int, draft: Draft, person: str, reason: str, now: datetime
+        self,
+        image_id: int,
+        draft: Draft,
+        person: str,
+        reason: str,
+        now: datetime,
+        work: Work = UNKNOWN,
     ) -> Instance:
         """Add an instance to an image, at version 1.
 
@@ -39,7 +48,10 @@ class Instances(Database):
             BadBox: the box leaves the image.
             BadMask: the mask is of another size than the image.
         """
-        return self.add_instances([NewInstance(image_id, draft)], person, reason, now)[0]
+        with self._write() as connection:
+            made = self.add_instances([NewInstance(image_id, draft)], person, reason, now)[0]
+            _add_effort(connection, _head_id(connection, made.id), work)
+        return made
 
     def add_instances(
         self, instances: Sequence[NewInstance], person: str, reason: str, now: datetime
@@ -147,11 +159,14 @@ class Instances(Database):
         person: str,
         reason: str,
         now: datetime,
+        work: Work = UNKNOWN,
     ) -> Instance:
         """Save a new version of an instance on top of the one the person saw.
 
         Raises:
             Conflict: somebody saved first; this draft is kept as a revision beside theirs.
+            LeaseLost: somebody else works on the image under a newer lease than `work` names;
+                this draft is kept in the same way.
             NotFound: there is no such instance, category or model.
             NotAllowed: the state may not follow, needs a mask, the category is another project's,
                 or there never was such a version.
@@ -164,11 +179,18 @@ class Instances(Database):
             _check_version(old, expected_version)
             image = fetch(connection, schema.image, old.image_id)
             _Checker(connection, image.project_id).draft(draft, image)
-            if expected_version == old.version:
+            holder = _holder(connection, old, (person, now), work.token)
+            if holder is None and expected_version == old.version:
                 check_transition(old.draft.state, draft.state)
-                return _advance(connection, old, draft, saving)
+                return _advance(connection, old, draft, saving, work)
             kept = _add_revision(connection, instance_id, expected_version + 1, draft, saving, 1)
+            _add_effort(connection, kept, work)
         # Raised only after the commit: the late draft must be kept.
+        if holder is not None:
+            raise LeaseLost(
+                f"{holder or 'somebody'} works on this image now; yours is kept as revision {kept}",
+                kept,
+            )
         raise Conflict(
             f"{old.person or 'somebody'} saved version {old.version} first; yours is kept as"
             f" revision {kept}, load theirs and decide",
@@ -221,6 +243,7 @@ def _history() -> Select[Any]:
         .select_from(schema.revision)
         .join(schema.instance, schema.instance.c.id == schema.revision.c.instance_id)
         .join(schema.image, schema.image.c.id == schema.instance.c.image_id)
+        .outerjoin(schema.effort, schema.effort.c.revision_id == schema.revision.c.id)
         .order_by(schema.revision.c.id)
     )
 
@@ -233,6 +256,11 @@ def _get(connection: Connection, instance_id: int) -> Instance:
     fetch(connection, schema.instance, instance_id)
     query = _heads().where(schema.instance.c.id == instance_id)
     return row_to_instance(connection.execute(query).one())
+
+
+def _head_id(connection: Connection, instance_id: int) -> int:
+    query = select(schema.instance.c.head_id).where(schema.instance.c.id == instance_id)
+    return int(connection.execute(query).scalar_one())
 
 
 def _one_project(images: Collection[Row[Any]]) -> int:
@@ -278,10 +306,24 @@ def _next_id(connection: Connection, table: str) -> int:
     return int(connection.execute(select(func.coalesce(highest, 0))).scalar_one()) + 1
 
 
-def _advance(connection: Connection, old: Instance, draft: Draft, saving: _Saving) -> Instance:
+def _holder(
+    connection: Connection, old: Instance, by: tuple[str, datetime], token: int | None
+) -> str | None:
+    """Who works on the instance's image under a newer lease than the saver's; None if nobody."""
+    if token is None:
+        return None
+    layer = layer_of_instance(connection, old.id)
+    lease = find_lease(connection, old.image_id, layer)
+    return lease.person if lease is not None and refuses(lease, by[0], token, by[1]) else None
+
+
+def _advance(
+    connection: Connection, old: Instance, draft: Draft, saving: _Saving, work: Work
+) -> Instance:
     """Add the next revision and move the head to it."""
     version = old.version + 1
     head = _add_revision(connection, old.id, version, draft, saving, 0)
+    _add_effort(connection, head, work)
     change = update(schema.instance).where(schema.instance.c.id == bindparam("key"))
     connection.execute(change, {"key": old.id, "head_id": head, "version": version})
     return _get(connection, old.id)
@@ -299,3 +341,10 @@ def _add_revision(
     values = {"id": key, "instance_id": instance_id, "version": version, "is_conflict": is_conflict}
     connection.execute(schema.revision.insert(), values | draft_to_values(draft, *saving))
     return key
+
+
+def _add_effort(connection: Connection, revision_id: int, work: Work) -> None:
+    if work.seconds is None and work.strokes is None:
+        return
+    values = {"revision_id": revision_id, "seconds": work.seconds, "strokes": work.strokes}
+    connection.execute(schema.effort.insert(), values)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app import schema
 from app.errors import NotAllowed
@@ -77,6 +77,13 @@ class People(Database):
         with self._read() as connection:
             fetch(connection, schema.image, image_id)
             return [row_to_comment(row) for row in connection.execute(query)]
+
+    def newest_comment(self, image_id: int) -> int:
+        """Id of the newest comment on an image or its instances; 0 while there is none."""
+        table = schema.comment
+        query = select(func.coalesce(func.max(table.c.id), 0)).where(table.c.image_id == image_id)
+        with self._read() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def get_preferences(self, person: str) -> Mapping[str, Any]:
         """What a person likes; nothing while they have not said."""

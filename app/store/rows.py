@@ -15,6 +15,7 @@ from app.records import (
     Instance,
     Job,
     JobState,
+    Lease,
     ModelState,
     ModelVersion,
     Project,
@@ -34,8 +35,11 @@ _DRAFT = [
 INSTANCE = [schema.instance.c[name] for name in ("id", "image_id", "number", "version")] + _DRAFT
 """What `row_to_instance` needs, of instance, revision and image joined."""
 
-REVISION = [schema.revision.c[n] for n in ("id", "instance_id", "version", "is_conflict")] + _DRAFT
-"""What `row_to_revision` needs, of the same three tables."""
+REVISION = [
+    *(schema.revision.c[name] for name in ("id", "instance_id", "version", "is_conflict")),
+    *(*_DRAFT, schema.effort.c.seconds, schema.effort.c.strokes),
+]
+"""What `row_to_revision` needs, of the same three tables and effort."""
 
 SKETCH = [
     *(schema.instance.c[name] for name in ("id", "image_id", "number", "version")),
@@ -134,7 +138,14 @@ def row_to_revision(row: Row[Any]) -> Revision:
         person=row.person,
         reason=row.reason,
         saved_at=row.saved_at,
+        seconds=row.seconds,
+        strokes=row.strokes,
     )
+
+
+def row_to_lease(row: Row[Any]) -> Lease:
+    """Of a row of lease."""
+    return Lease(row.image_id, row.layer, row.person, row.token, row.expires_at)
 
 
 def row_to_comment(row: Row[Any]) -> Comment:

@@ -25,6 +25,7 @@ from app.records import Category, Draft, Image, Instance, Job, Project, Split, S
 from app.review import Review
 from app.settings import Settings
 from app.store import Store
+from app.together import Together
 from app.workflow import Workflow
 from mal_core import checkpoint
 from mal_core.config import ModelConfig
@@ -112,6 +113,7 @@ def api(studio: Studio) -> Api:
     made = Api(studio.workflow, studio.sessions)
     health = Health(studio.settings, studio.store, lambda: NOW)
     Desk(made, studio.store, Review(studio.store, lambda: NOW), health)
+    Together(made, studio.store, lambda: NOW)
     return made
 
 

@@ -35,6 +35,7 @@ def routes(instance: Instance) -> list[tuple[str, str, Any]]:
         ("POST", "/mal/comments", {"image_id": image, "text": "look"}),
         ("GET", "/mal/preferences", None),
         ("PUT", "/mal/preferences", {"hand": "left"}),
+        ("POST", "/mal/here", {"project_id": 1, "image_id": image}),
         ("POST", "/mal/categories", {"project_id": 1, "name": "new"}),
     ]
 

@@ -143,7 +143,7 @@ def test_a_lost_raster_is_told_without_its_path(client: TestClient, studio: Stud
 def test_a_proposal_is_what_the_predictor_says_bit_for_bit(
     client: TestClient, studio: Studio, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studio.workflow, "_predictor_of", lambda *_: predictor)
+    monkeypatch.setattr(studio.workflow._predictors, "of", lambda *_: predictor)
     response = propose(client, studio, request_id="r1")
     pixels = load_image(studio.settings, studio.images[0])
     prediction = predictor.predict(pixels, [BOX])

@@ -75,7 +75,7 @@ def test_no_foreign_page_can_change_anything(
     client: TestClient, instance: Instance, unchanged: None, origin: str
 ) -> None:
     changing = [route for route in routes(instance) if route[0] != "GET"]
-    assert len(changing) == 9
+    assert len(changing) == 10
     for method, path, body in changing:
         headers = {"if-match": "1", "origin": origin}
         response = client.request(method, path, json=body, headers=headers)

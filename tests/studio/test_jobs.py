@@ -329,7 +329,7 @@ def test_weights_that_answer_no_numbers_are_not_used(
 
     child(learned(weights, 0.75))
     before = model_in_use(studio)
-    monkeypatch.setattr("app.workflow._try_out", none)
+    monkeypatch.setattr("app.predictors._try_out", none)
     job = run(jobs, studio)
     assert (job.state, job.error[-17:]) == (JobState.FAILED, "answer no numbers")
     assert model_in_use(studio) == before
