@@ -17,22 +17,26 @@ from app.store.logins import Logins
 from app.store.models import Models
 from app.store.people import People
 from app.store.projects import Projects
+from app.store.soundness import Soundness
+from app.store.tables import Tables, fill, newest_version
 
-__all__ = ["Store"]
+__all__ = ["Store", "fill", "newest_version"]
 
 
 class Store(
-    Projects, Images, Instances, Jobs, Models, People, Foreign, Accounts, Logins, Audit, Leases
-):
+    Projects, Images, Instances, Jobs, Models, People, Foreign, Accounts, Logins, Audit, Leases,
+    Tables, Soundness,
+):  # fmt: skip
     """All that the studio remembers; see the base classes for what it can be asked.
 
     Args:
         where: the SQLite file, or the URL of a PostgreSQL database; its tables are made, or
             migrated to the newest version, when the store opens.
+        as_it_is: leave the tables as they are; only `schema_version` may be asked of old ones.
 
     Raises:
         StudioError: the database was made by a newer studio, or cannot be opened.
     """
 
-    def __init__(self, where: Path | str) -> None:
-        super().__init__(where)
+    def __init__(self, where: Path | str, *, as_it_is: bool = False) -> None:
+        super().__init__(where, as_it_is=as_it_is)

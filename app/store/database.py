@@ -23,16 +23,18 @@ class Database:
 
     Args:
         where: the SQLite file, whose folder is made; or the URL of a PostgreSQL database.
+        as_it_is: leave the tables as they are, of whatever version.
 
     Raises:
         StudioError: the database was made by a newer studio, or cannot be opened.
     """
 
-    def __init__(self, where: Path | str) -> None:
+    def __init__(self, where: Path | str, *, as_it_is: bool = False) -> None:
         self._engine, self._writer = open_engine(where)
         self._joined = threading.local()
-        with self._write() as connection:
-            _migrate(connection)
+        if not as_it_is:
+            with self._write() as connection:
+                migrate(connection)
 
     def close(self) -> None:
         """Close all idle connections; the store is not to be used afterwards."""
@@ -100,15 +102,25 @@ def fetch(connection: Connection, table: Table, key: int) -> Row[Any]:
     return row
 
 
-def _migrate(connection: Connection) -> None:
-    """Bring the database to the newest version, inside the transaction that is open."""
+def migrate(connection: Connection, version: str = "head") -> None:
+    """Bring a database to a version, inside the transaction that is open.
+
+    Raises:
+        StudioError: it, or the version, is of a newer studio.
+    """
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, version)
+    except CommandError as error:
+        raise StudioError(
+            "this data was made by a newer studio; run that one, or choose another folder"
+        ) from error
+
+
+def alembic_config() -> Config:
+    """Where Alembic finds the migrations."""
     config = Config()
     config.set_main_option("script_location", str(Path(app.migrations.__file__).parent))
     config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:
-        raise StudioError(
-            "this data folder was made by a newer studio; run that one, or choose another folder"
-        ) from error
+    return config

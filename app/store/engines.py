@@ -81,6 +81,40 @@ def count_on(connection: Connection, table: Table) -> None:
         connection.execute(select(func.setval(sequence, func.coalesce(highest, 1))))
 
 
+def in_byte_order(connection: Connection, column: Any) -> Any:  # noqa: ANN401 - SQLAlchemy's own
+    """A text as something to order by that is the same in both databases and every language."""
+    return column.collate("BINARY" if connection.dialect.name == "sqlite" else "C")
+
+
+@contextmanager
+def deferred_keys(connection: Connection) -> Iterator[None]:
+    """Let foreign keys be checked at the end of the block, or of the transaction.
+
+    Raises:
+        IntegrityError: one is broken.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        yield
+        return
+    keys = connection.exec_driver_sql(_UNDEFERRED).all()
+    for table, key in keys:
+        connection.exec_driver_sql(
+            f"ALTER TABLE {table} ALTER CONSTRAINT {key} DEFERRABLE INITIALLY DEFERRED"
+        )
+    yield
+    connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+    for table, key in keys:
+        connection.exec_driver_sql(f"ALTER TABLE {table} ALTER CONSTRAINT {key} NOT DEFERRABLE")
+
+
+_UNDEFERRED = """
+    SELECT conrelid::regclass::text, quote_ident(conname) FROM pg_constraint
+    WHERE contype = 'f' AND NOT condeferrable
+    AND connamespace = current_schema()::regnamespace ORDER BY 1, 2
+"""
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn what the disk, the database's server or another program can cause into our errors."""

@@ -50,6 +50,12 @@ class Images(Database):
         with self._read() as connection:
             return row_to_image(fetch(connection, schema.image, image_id))
 
+    def list_all_images(self) -> list[Image]:
+        """The images of all projects, in the order they were added."""
+        with self._read() as connection:
+            rows = connection.execute(select(schema.image).order_by(schema.image.c.id))
+            return [row_to_image(row) for row in rows]
+
     def list_images(self, project_id: int) -> list[ImageSummary]:
         """A project's images by number, each with its instances counted by state.
 

@@ -50,6 +50,12 @@ class Models(Database):
             fetch(connection, schema.project, project_id)
             return [row_to_model(row) for row in connection.execute(query)]
 
+    def list_all_models(self) -> list[ModelVersion]:
+        """The model versions of all projects, oldest first."""
+        query = select(schema.model_version).order_by(schema.model_version.c.id)
+        with self._read() as connection:
+            return [row_to_model(row) for row in connection.execute(query)]
+
     def use_model(self, project_id: int, model_id: int) -> Project:
         """Let this model propose the project's masks from now on.
 
