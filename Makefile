@@ -7,7 +7,7 @@ SHELL  := /bin/bash
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test lint format bundle bench clean
+.PHONY: run test soak lint format bundle bench clean
 
 run: $(VENV)/run.ready  ## serve the studio on http://127.0.0.1:7860
 	$(BIN)/python app.py $(ARGS)
@@ -15,6 +15,9 @@ run: $(VENV)/run.ready  ## serve the studio on http://127.0.0.1:7860
 test: $(VENV)/test.ready  ## all tests: Python, front end, browser
 	cd $(FRONT) && npm test
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/test.ready  ## "nothing lost" and "nobody gets in" at full size: kills, power cuts, races; hours
+	$(BIN)/python -m pytest -m soak --soak -v -rP $(ARGS)
 
 lint: $(VENV)/test.ready  ## ruff, mypy, eslint, tsc, prettier, and that the bundle is fresh
 	$(BIN)/ruff format --check .

@@ -25,7 +25,7 @@ from typing import IO, Any
 
 import orjson
 
-from app.errors import DiskFull, StudioError
+from app.errors import StudioError, from_disk
 from app.images import path_of, thumbnail_path
 from app.jobs import COMPARISON, FROZEN, LOG
 from app.records import Image, ModelVersion
@@ -76,8 +76,7 @@ def back_up(settings: Settings, store: Store, target: Path, now: datetime) -> Ba
     with _written_whole(target) as file, zipfile.ZipFile(file, "w") as archive:
         writer = _Writer(archive)
         with store.snapshot():
-            manifest = {"format": FORMAT, "made_at": now.isoformat()}
-            manifest["schema"] = store.schema_version()
+            made = {"format": FORMAT, "made_at": now.isoformat(), "schema": store.schema_version()}
             for name, lines in store.dump():
                 writer.add_rows(name, lines)
             images, models = store.list_all_images(), store.list_all_models()
@@ -86,7 +85,7 @@ def back_up(settings: Settings, store: Store, target: Path, now: datetime) -> Ba
         writer.add_images(settings, images)
         writer.add_models(settings, models, in_use)
         writer.add_jobs(settings)
-        writer.add_manifest(manifest)
+        writer.add_manifest(made)
     writer.report.n_bytes = target.stat().st_size
     return writer.report
 
@@ -132,10 +131,10 @@ class _Writer:
             if path.parent.name.isdecimal() and path.name in KEPT_OF_JOBS:
                 self._add_file(f"jobs/{path.parent.name}/{path.name}", path, path.name)
 
-    def add_manifest(self, manifest: dict[str, Any]) -> None:
+    def add_manifest(self, made: dict[str, Any]) -> None:
         """What the zip holds; a zip without it is not whole."""
-        self.report.n_files = len(self._files)
-        data = orjson.dumps({**manifest, "files": self._files}, option=orjson.OPT_INDENT_2)
+        self.report.n_files = sum(not name.startswith("rows/") for name in self._files)
+        data = orjson.dumps({**made, "files": self._files}, option=orjson.OPT_INDENT_2)
         self._archive.writestr(MANIFEST, data, zipfile.ZIP_DEFLATED)
 
     def _add_file(self, name: str, path: Path, title: str, sha256: str | None = None) -> None:
@@ -176,15 +175,10 @@ def _written_whole(target: Path) -> Iterator[IO[bytes]]:
             yield file
         move_whole(temporary, target)
     except OSError as error:
-        raise _refused(error) from error
+        raise from_disk(error, "the backup could not be written") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-
-
-def _refused(error: OSError) -> StudioError:
-    text = f"the backup could not be written: {error.strerror}; there is no new file"
-    return DiskFull(text) if error.errno in DiskFull.ERRNOS else StudioError(text)
 
 
 def _hash(path: Path) -> str:

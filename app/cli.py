@@ -11,7 +11,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Before torch: idle threads sleep. Spinning, they hold the cores that the browser draws with.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from app import roster, trade
+from app import backup, checkup, restore, roster, trade
 from app.server import serve
 from app.settings import Settings
 from mal_core.errors import BadDataset, MALError
@@ -58,6 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
     trade.add_import(commands)
     trade.add_export(commands)
     roster.add_user_commands(commands)
+    backup.add_backup(commands)
+    restore.add_restore(commands)
+    checkup.add_check(commands)
     return parser
 
 

@@ -16,6 +16,8 @@ MALError
     └── ExportFailed     the export did not prove equal to the store; nothing is handed out
 """
 
+import errno
+
 from mal_core.errors import MALError
 
 
@@ -112,3 +114,15 @@ class LeaseLost(Conflict):
     """Somebody else works on the image by now; the late version is kept as a revision."""
 
     code = "lease_lost"
+
+
+def from_disk(error: OSError, what: str) -> StudioError:
+    """What to say when the disk refuses.
+
+    Args:
+        error: the refusal.
+        what: came to nothing, such as "the backup could not be written".
+    """
+    text = f"{what}: {error.strerror or error}"
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return DiskFull(f"{text}; make room and try again") if is_full else StudioError(text)

@@ -35,6 +35,7 @@ class Settings:
 
     Attributes:
         data_dir: folder that holds everything the studio writes.
+        database_url: of a PostgreSQL database that a team shares, in place of a SQLite file.
         host: address to listen on; a loopback address, as there are no users yet.
         port: TCP port, 1 to 65535; 0 takes any free one.
         weights: the bundled checkpoint.
@@ -48,6 +49,7 @@ class Settings:
     """
 
     data_dir: Path = Path("studio-data")
+    database_url: str = field(default="", repr=False)  # may hold a password
     host: str = "127.0.0.1"
     port: int = 7860
     weights: Path = _BUNDLED
@@ -87,9 +89,9 @@ class Settings:
         return self.weights.parent / "probe.json"
 
     @property
-    def database(self) -> Path:
-        """The SQLite file."""
-        return self.data_dir / "studio.db"
+    def database(self) -> Path | str:
+        """The SQLite file, or the URL of another database."""
+        return self.database_url or self.data_dir / "studio.db"
 
     @property
     def images(self) -> Path:

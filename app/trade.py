@@ -92,11 +92,19 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_store(settings: Settings) -> Store:
-    """Open a data folder that exists: a typing error must not make one."""
-    if not settings.database.exists():
+def open_store(settings: Settings, *, as_it_is: bool = False) -> Store:
+    """Open a data folder that exists: a typing error must not make one.
+
+    Args:
+        settings: where it is.
+        as_it_is: leave the tables as they are, of whatever version.
+
+    Raises:
+        StudioError: there is none, or it cannot be opened.
+    """
+    if isinstance(settings.database, Path) and not settings.database.exists():
         raise StudioError(f"{settings.data_dir} holds no studio; say where with --data-dir")
-    return Store(settings.database)
+    return Store(settings.database, as_it_is=as_it_is)
 
 
 def find_project(store: Store, wanted: str) -> Project:

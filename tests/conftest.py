@@ -1,5 +1,6 @@
-"""What many tests need: the bundled weights, loaded once."""
+"""What many tests need: the bundled weights, loaded once; and how much is enough."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,3 +14,14 @@ WEIGHTS = ROOT / "weights" / "mal-small-256.safetensors"
 @pytest.fixture(scope="session")
 def predictor() -> Predictor:
     return Predictor.load(WEIGHTS, device="cpu")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="the full sizes of tests marked soak")
+
+
+@pytest.fixture(scope="session")
+def scale(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Picks a test's size: the small one in CI, the full one by `make soak`."""
+    is_full = request.config.getoption("--soak")
+    return lambda small, full: full if is_full else small

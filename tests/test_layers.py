@@ -26,7 +26,9 @@ LAYERS = {
         *("predictors", "workflow", "review", "learning", "gate", "ledger", "health"),
         *("children", "worker", "rounds", "again", "batch", "jobs", "registry", "pictures"),
         *("library", "bodies", "api", "desk", "presence", "together", "canvas", "pages"),
-        *("ui", "server", "trade", "roster", "cli"),
+        *("ui", "server", "trade", "roster"),
+        *("backup", "checkup", "restore"),
+        "cli",
     ),
 }
 # The only modules that may import a heavy third-party package.

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import orjson
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Column, Connection, MetaData, Table, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import String
 
-from app.errors import NotAllowed
+from app.errors import NotAllowed, StudioError
 from app.store.database import Database, alembic_config, migrate
 from app.store.engines import (
     count_on,
@@ -39,7 +38,11 @@ class Tables(Database):
     """What the store knows of its own tables."""
 
     def schema_version(self) -> str:
-        """The migration that the database stands at."""
+        """The migration that the database stands at.
+
+        Raises:
+            StudioError: it stands at none: no studio has opened it.
+        """
         with self._read() as connection:
             return _version(connection)
 
@@ -84,7 +87,7 @@ def fill(
             found = {table.name: _digest(connection, table) for table in _reflect(connection)}
             if wrong := sorted(name for name in digests if found.get(name) != digests[name]):
                 raise InputError(f"these tables did not come out as they went in: {wrong}")
-    except (IntegrityError, CommandError) as error:
+    except IntegrityError as error:
         raise InputError(f"the rows do not fit together: {error}") from error
     finally:
         reader.dispose()
@@ -116,9 +119,16 @@ def _read_line(table: Table, line: bytes) -> list[str | int | float | None]:
         values = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise InputError(f"a line of {table.name} is no JSON") from error
-    if not isinstance(values, list) or any(isinstance(v, list | dict | bool) for v in values):
+    if not isinstance(values, list) or not all(map(_is_plain, values)):
         raise InputError(f"a line of {table.name} is no row")
     return values
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a database can hold it: text, a float, or a whole number of 64 bits."""
+    if isinstance(value, bool | list | dict):
+        return False
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def _lines(connection: Connection, table: Table) -> Lines:
@@ -152,4 +162,6 @@ def _reflect(connection: Connection) -> list[Table]:
 
 
 def _version(connection: Connection) -> str:
+    if not inspect(connection).has_table(_VERSIONS):
+        raise StudioError("this database holds no studio")
     return str(connection.execute(text(f"SELECT version_num FROM {_VERSIONS}")).scalar_one())  # noqa: S608
