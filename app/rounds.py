@@ -22,6 +22,7 @@ from app.workflow import Workflow
 from mal_core.errors import MALError
 
 END_SECONDS = 5.0
+REST = 1.0  # times as long as the last one took
 TOLD = 20  # errors in words; all are counted
 log = logging.getLogger(__name__)
 _turn = Lock()  # of all rounds: a person does not wait for one of each kind
@@ -143,7 +144,7 @@ class Rounds(ABC):
                 errors[f"{name}: {text}"] += 1
                 return False
             finally:
-                time.sleep(time.perf_counter() - begin)
+                time.sleep(REST * (time.perf_counter() - begin))
 
 
 def _told(errors: Counter[str]) -> dict[str, object]:

@@ -8,7 +8,6 @@ pycocotools crashes on malformed codes (14 of 170 probes ended in a signal), so 
 Source: the format is COCO's, as in pycocotools/common/maskApi.c; the code here is our own.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,22 +89,13 @@ class RLE:
     @cached_property
     def area(self) -> int:
         """Number of pixels inside the mask."""
-        return int(self.runs[1::2].sum())
+        return int(coco_mask.area(self.to_coco()))
 
     @cached_property
     def box(self) -> tuple[int, int, int, int] | None:
         """Tight (x0, y0, x1, y1), half-open pixels; None for an empty mask."""
-        ends = np.cumsum(self.runs)
-        first, last = ends[0:-1:2], ends[1::2] - 1
-        keep = last >= first
-        first, last = first[keep], last[keep]
-        if not first.size:
-            return None
-        x_first, x_last = first // self.height, last // self.height
-        wraps = bool((x_first != x_last).any())
-        y0 = 0 if wraps else int((first % self.height).min())
-        y1 = self.height if wraps else int((last % self.height).max()) + 1
-        return int(x_first[0]), y0, int(x_last[-1]) + 1, y1
+        x0, y0, width, height = map(int, coco_mask.toBbox(self.to_coco()))
+        return (x0, y0, x0 + width, y0 + height) if width else None
 
     def to_coco(self) -> dict[str, Any]:
         """The JSON form: {"size": [height, width], "counts": str}."""
@@ -233,22 +223,25 @@ def polygons_to_rle(polygons: Sequence[Sequence[float]], height: int, width: int
     for polygon in polygons:
         if len(polygon) < 6 or len(polygon) % 2:
             raise BadMask(f"a polygon needs 3 or more x, y pairs, got {len(polygon)} values")
-        if not all(_is_number(v) and math.isfinite(v) and abs(v) <= reach for v in polygon):
-            raise BadMask("polygon points must be finite numbers near the image")
-        length += _outline(polygon)
+        length += _outline(polygon, reach)
     if length > _OUTLINE_MAX:  # pycocotools takes a hundred bytes a pixel of outline
         raise BadMask(f"outlines must be shorter than {_OUTLINE_MAX:,} pixels, got {length:,.0f}")
     if not polygons:
         raise BadMask("a polygon mask needs at least one polygon")
     parts = coco_mask.frPyObjects([list(map(float, p)) for p in polygons], height, width)
-    merged = coco_mask.merge(parts)
+    merged = parts[0] if len(parts) == 1 else coco_mask.merge(parts)
     return RLE(height, width, merged["counts"].decode("ascii"))
 
 
-def _outline(polygon: Sequence[float]) -> float:
-    """The length of a closed polygon, diagonals counted as their longer side."""
+def _outline(polygon: Sequence[float], reach: int) -> float:
+    """The length of a closed polygon near the image, diagonals counted as their longer side."""
+    kinds = set(map(type, polygon))
+    if not all(issubclass(kind, int | float) and kind is not bool for kind in kinds):
+        raise BadMask("polygon points must be finite numbers near the image")
     points = np.array(polygon, np.float64).reshape(-1, 2)
-    steps = np.abs(points - np.roll(points, 1, axis=0))
+    if not np.abs(points).max() <= reach:  # nor is NaN
+        raise BadMask("polygon points must be finite numbers near the image")
+    steps = np.abs(points - points[np.arange(len(points)) - 1])
     return float(steps.max(axis=1).sum())
 
 
@@ -271,10 +264,6 @@ def _check_size(height: object, width: object) -> None:
     for side in (height, width):
         if not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= MAX_SIDE:
             raise BadMask(f"size must be two whole numbers of 1 to {MAX_SIDE}, got {side!r:.60}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _list_to_runs(counts: list[Any]) -> Runs:

@@ -5,7 +5,7 @@ centre. Holes and parts are joined to one ring by bridges: lines walked there an
 nothing where a polygon is filled by the even-odd or the winding rule.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from scipy import ndimage
 from mal_core.masks import RLE, Mask, decode_crop
 
 Ring = NDArray[np.int64]  # (N, 2) x, y of corners; the last point is joined to the first
+_Crop = tuple[Mask, int, int]  # pixels, and the corner of the image where they lie
+_CANVAS = 2**18  # pixels that masks are laid out on together
 
 
 def mask_to_rings(rle: RLE) -> list[Ring]:
@@ -23,23 +25,54 @@ def mask_to_rings(rle: RLE) -> list[Ring]:
         Rings of pixel corners, x in 0..width and y in 0..height, parts by their topmost pixel;
         parts touch by sides (4-neighbours). Empty for an empty mask.
     """
-    mask, x0, y0 = decode_crop(rle)
-    if not mask.size:
+    return masks_to_rings([rle])[0]
+
+
+def masks_to_rings(masks: Sequence[RLE]) -> list[list[Ring]]:
+    """The rings of many masks, as `mask_to_rings` finds them; small ones are walked together."""
+    found: list[list[Ring]] = []
+    batch: list[_Crop] = []
+    width = height = 0
+    for rle in masks:
+        crop = decode_crop(rle)
+        rows, columns = crop[0].shape
+        width, height = width + columns + 1, max(height, rows)
+        if batch and width * height > _CANVAS:
+            found += _walk_together(batch)
+            batch, width, height = [], columns + 1, rows
+        batch.append(crop)
+    return found + _walk_together(batch)
+
+
+def _walk_together(crops: Sequence[_Crop]) -> list[list[Ring]]:
+    """Lay crops out side by side, a column apart, and walk around all their parts at once."""
+    widths = [mask.shape[1] + 1 for mask, _, _ in crops]
+    starts = np.cumsum([0, *widths])
+    canvas = np.zeros((max((m.shape[0] for m, _, _ in crops), default=0), starts[-1]), np.bool_)
+    for (mask, _, _), start in zip(crops, starts.tolist(), strict=False):
+        canvas[: mask.shape[0], start : start + mask.shape[1]] = mask
+    found: list[list[Ring]] = [[] for _ in crops]
+    for group in _trace_parts(canvas):
+        owner = int(np.searchsorted(starts, group[0][0, 0], "right")) - 1
+        _, x0, y0 = crops[owner]
+        found[owner].append(join_rings(group) + np.array([x0 - starts[owner], y0], np.int64))
+    return found
+
+
+def _trace_parts(canvas: Mask) -> Iterable[list[Ring]]:
+    """The outer ring of each part, by its topmost pixel, and then those of its holes."""
+    if not canvas.size:
         return []
-    parts, count = ndimage.label(mask)
-    outer: list[Ring | None] = [None] * count
-    holes: list[tuple[int, Ring]] = []
-    for ring in _trace(np.pad(mask, 1)):
-        x, y = ring[0]  # topmost, then leftmost
-        if y < mask.shape[0] and x < mask.shape[1] and mask[y, x]:
-            outer[parts[y, x] - 1] = ring
-        else:  # the pixel above the hole is of the part that has the hole
-            holes.append((parts[y - 1, x] - 1, ring[::-1]))
-    shift = np.array([x0, y0], np.int64)
-    groups: list[list[Ring]] = [[ring] for ring in outer if ring is not None]
-    for part, ring in holes:
-        groups[part].append(ring)
-    return [join_rings(group) + shift for group in groups]
+    parts, _ = ndimage.label(canvas)
+    groups: dict[int, list[Ring]] = {}
+    height, width = canvas.shape
+    for ring in _trace(np.pad(canvas, 1)):
+        x, y = ring[0].tolist()  # topmost, then leftmost
+        if y < height and x < width and canvas[y, x]:
+            groups[int(parts[y, x])] = [ring]
+        else:  # the pixel above the hole is of the part that has the hole, which came before
+            groups[int(parts[y - 1, x])].append(ring[::-1])
+    return groups.values()
 
 
 def join_rings(rings: Sequence[Ring]) -> Ring:

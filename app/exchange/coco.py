@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from app.exchange.sheets import Entry, Legend, Reading, Sheet, Sink
+from app.exchange.sheets import Entry, Legend, Reading, Sheet, Sink, masks_of
 from mal_core import coco
 from mal_core.errors import InputError
 from mal_core.masks import RLE
-from mal_core.polygons import mask_to_rings, rings_to_polygons
+from mal_core.polygons import masks_to_rings, rings_to_polygons
 
 ANNOTATIONS = "annotations.json"
 
@@ -29,7 +29,17 @@ def write(sheets: Iterable[Sheet], legend: Legend, sink: Sink) -> None:
 
 def write_polygons(sheets: Iterable[Sheet], legend: Legend, sink: Sink) -> None:
     """Write one JSON with masks as polygons along their pixels' edges, one a part."""
-    _write(sheets, legend, sink, _to_polygons)
+    polygons: dict[str, list[list[float]]] = {}  # of one sheet at a time, by the mask's counts
+
+    def traced() -> Iterator[Sheet]:
+        for sheet in sheets:
+            masks = masks_of(sheet)
+            rings = map(rings_to_polygons, masks_to_rings(masks))
+            polygons.clear()
+            polygons.update(zip((mask.counts for mask in masks), rings, strict=True))
+            yield sheet
+
+    _write(traced(), legend, sink, lambda rle: polygons[rle.counts])
 
 
 def to_image(sheet: Sheet) -> coco.ImageRecord:
@@ -83,7 +93,3 @@ def _write(sheets: Iterable[Sheet], legend: Legend, sink: Sink, segment: Any) ->
 
     parts = coco.stream(annotations(), images, legend.categories, legend.extra, segment)
     sink.stream(ANNOTATIONS, parts)
-
-
-def _to_polygons(rle: RLE) -> list[list[float]]:
-    return rings_to_polygons(mask_to_rings(rle))

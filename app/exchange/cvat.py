@@ -15,6 +15,7 @@ from app.exchange.sheets import (
     Sink,
     as_box,
     as_number,
+    as_numbers,
     as_text,
     as_whole,
     box_of,
@@ -99,7 +100,7 @@ def _points(text: str) -> list[float]:
     pairs = [pair.split(",") for pair in text.split(";")]
     if any(len(pair) != 2 for pair in pairs):
         raise InputError("points must be pairs like 1.5,2;3,4")
-    return [as_number(value, "a point") for pair in pairs for value in pair]
+    return as_numbers([value for pair in pairs for value in pair], "a point")
 
 
 def _read_mask(shape: trees.Element, width: int, height: int) -> RLE:

@@ -14,7 +14,7 @@ from app.exchange.sheets import (
     Sink,
     as_box,
     as_list,
-    as_number,
+    as_numbers,
     as_object,
     as_text,
     as_whole,
@@ -119,7 +119,7 @@ def _read_shape(
     value: dict[str, Any], width: int, height: int
 ) -> tuple[tuple[float, float, float, float], RLE | None]:
     if value["type"] == "bbox":
-        numbers = [as_number(v, "bbox") for v in as_list(value.get("bbox"), "bbox")]
+        numbers = as_numbers(as_list(value.get("bbox"), "bbox"), "bbox")
         if len(numbers) != 4:
             raise InputError(f"bbox must hold x, y, width, height, got {len(numbers)} values")
         x, y, w, h = numbers

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,17 +20,18 @@ from app.exchange.sheets import (
     Sink,
     as_box,
     as_list,
-    as_number,
+    as_numbers,
     as_object,
     as_text,
     as_whole,
     box_of,
+    masks_of,
     stem_of,
     within,
 )
 from mal_core.errors import InputError
 from mal_core.masks import MAX_SIDE, RLE, decode_crop, encode, polygons_to_rle, union
-from mal_core.polygons import mask_to_rings
+from mal_core.polygons import Ring, masks_to_rings
 
 _VERSION = "5.5.0"  # the release whose mask shapes these are
 _IMAGE = frozenset({"shapes", "imagePath", "imageData", "imageHeight", "imageWidth"})
@@ -51,11 +52,12 @@ def read(reading: Reading) -> Iterator[Sheet]:
 def write(sheets: Iterable[Sheet], legend: Legend, sink: Sink) -> None:
     """Write a JSON beside each image."""
     for sheet in sheets:
+        rings = masks_to_rings(masks_of(sheet))
         document = {
             "version": _VERSION,
             "flags": {},
             **sheet.extra,
-            "shapes": [_to_shape(entry) for entry in sheet.entries],
+            "shapes": [_to_shape(*item) for item in zip(sheet.entries, rings, strict=True)],
             "imagePath": PurePosixPath(sheet.name).name,
             "imageData": None,
             "imageHeight": sheet.height,
@@ -100,13 +102,12 @@ def _image_name(value: dict[str, Any], name: str) -> str:
 
 
 def _read_shape(shape: dict[str, Any], kind: object, width: int, height: int) -> Entry:
-    points = [
-        (as_number(x, "x"), as_number(y, "y"))
-        for x, y in map(_pair, as_list(shape.get("points"), "points"))
-    ]
+    pairs = map(_pair, as_list(shape.get("points"), "points"))
+    values = as_numbers([value for pair in pairs for value in pair], "a point")
+    points = list(zip(values[::2], values[1::2], strict=True))
     rle: RLE | None = None
     if kind == "polygon":
-        rle = polygons_to_rle([[value for point in points for value in point]], height, width)
+        rle = polygons_to_rle([values], height, width)
     elif len(points) != 2:
         raise InputError(f"a {kind} has two points, got {len(points)}")
     elif kind == "mask":
@@ -143,12 +144,10 @@ def _join(first: Entry, second: Entry) -> Entry:
     return Entry(first.category, box_of(rle), rle, extra=first.extra)
 
 
-def _to_shape(entry: Entry) -> dict[str, Any]:
-    if entry.rle is None:
-        raise ValueError("a shape needs a mask")
-    rings = mask_to_rings(entry.rle)
+def _to_shape(entry: Entry, rings: Sequence[Ring]) -> dict[str, Any]:
+    assert entry.rle is not None
     # A ring that passes a corner twice holds a bridge, or touches itself: no plain polygon.
-    if len(rings) == 1 and len(np.unique(rings[0], axis=0)) == len(rings[0]):
+    if len(rings) == 1 and len(set(map(tuple, rings[0].tolist()))) == len(rings[0]):
         shape = {"points": rings[0].astype(float).tolist(), "shape_type": "polygon", "mask": None}
     else:
         shape = _to_mask(entry.rle)

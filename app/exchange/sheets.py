@@ -7,7 +7,7 @@ of all of them at once. A writer takes sheets one at a time and puts files into 
 import math
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -153,6 +153,14 @@ class Reading:
             self.problems.append(f"{where}: {error}")
 
 
+def masks_of(sheet: Sheet) -> list[RLE]:
+    """The mask of each entry, for formats that have no room for a box alone."""
+    masks = [entry.rle for entry in sheet.entries if entry.rle is not None]
+    if len(masks) != len(sheet.entries):
+        raise ValueError("each entry needs a mask")
+    return masks
+
+
 def with_masks(sheet: Sheet, masks: Sequence[RLE | None]) -> Sheet:
     """A sheet with other masks for its first entries; None leaves an entry its box."""
     entries = [
@@ -242,6 +250,16 @@ def as_number(value: object, what: str) -> float:
     if not math.isfinite(number):
         raise InputError(f"{what} must be a finite number, got {value!r:.60}")
     return number
+
+
+def as_numbers(values: Sequence[object], what: str) -> list[float]:
+    """Finite numbers, each given as a number or as text, or an InputError."""
+    if set(map(type, values)) <= {str, int, float}:  # the usual case, without a call for each
+        with suppress(ValueError, OverflowError):
+            numbers = list(map(float, values))  # type: ignore[arg-type]
+            if all(map(math.isfinite, numbers)):
+                return numbers
+    return [as_number(value, what) for value in values]
 
 
 def as_box(corners: Sequence[float], width: int, height: int) -> Box:

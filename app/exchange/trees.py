@@ -2,8 +2,10 @@
 
 import io
 from collections.abc import Collection, Iterator
+from copy import copy
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 import defusedxml.ElementTree as Safe
 from defusedxml.common import DefusedXmlException
@@ -75,9 +77,11 @@ def add(parent: Element, tag: str, text: object = "") -> Element:
 
 def to_text(element: Element) -> str:
     """An element with all it holds, as text."""
-    copy = ElementTree.fromstring(ElementTree.tostring(element))  # noqa: S314 - our own text
-    copy.tail = None
-    return ElementTree.tostring(copy, "unicode").strip()
+    if element.text and element.tag.isidentifier() and not (len(element) or element.attrib):
+        return f"<{element.tag}>{escape(element.text)}</{element.tag}>"  # most are no more
+    bare = copy(element)
+    bare.tail = None
+    return ElementTree.tostring(bare, "unicode").strip()
 
 
 def to_bytes(element: Element) -> bytes:

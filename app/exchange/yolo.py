@@ -13,17 +13,18 @@ from app.exchange.sheets import (
     Sink,
     Size,
     as_box,
-    as_number,
+    as_numbers,
     as_object,
     as_text,
     as_whole,
     box_of,
+    masks_of,
     stem_of,
     within,
 )
 from mal_core.errors import InputError
 from mal_core.masks import polygons_to_rle
-from mal_core.polygons import join_rings, mask_to_rings
+from mal_core.polygons import join_rings, masks_to_rings
 
 _LISTS = frozenset({"classes.txt", "obj.names", "labels.txt"})
 _NO_LABELS = _LISTS | {"train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt"}
@@ -59,12 +60,12 @@ def read(reading: Reading) -> Iterator[Sheet]:
 
 def write_boxes(sheets: Iterable[Sheet], legend: Legend, sink: Sink) -> None:
     """Write the box of each mask."""
-    _write(sheets, legend, sink, _box_line)
+    _write(sheets, legend, sink, _box_lines)
 
 
 def write_polygons(sheets: Iterable[Sheet], legend: Legend, sink: Sink) -> None:
     """Write each mask as one polygon; its parts and holes are joined by bridges."""
-    _write(sheets, legend, sink, _polygon_line)
+    _write(sheets, legend, sink, _polygon_lines)
 
 
 def keep_boxes(sheet: Sheet) -> Sheet:
@@ -128,7 +129,7 @@ def _read_line(words: list[str], size: Size, names: Mapping[int, str] | None) ->
     category = f"class {key}" if names is None else names.get(key)
     if category is None:
         raise InputError(f"class {key} has no name")
-    values = [as_number(word, "a coordinate") for word in words[1:]]
+    values = as_numbers(words[1:], "a coordinate")
     if len(words) == _BOX:
         x, y, w, h = values
         corners = ((x - w / 2), (y - h / 2), (x + w / 2), (y + h / 2))
@@ -143,29 +144,29 @@ def _read_line(words: list[str], size: Size, names: Mapping[int, str] | None) ->
 
 
 def _write(
-    sheets: Iterable[Sheet], legend: Legend, sink: Sink, to_line: Callable[[Entry, Sheet], str]
+    sheets: Iterable[Sheet], legend: Legend, sink: Sink, to_lines: Callable[[Sheet], Iterator[str]]
 ) -> None:
     places = legend.places()
     names = {place: name for name, place in places.items()}
     document = {"path": ".", "train": "images", "val": "images", "names": names}
     sink.add("data.yaml", yaml.safe_dump(document, allow_unicode=True, sort_keys=False).encode())
     for sheet in sheets:
-        lines = [f"{places[e.category]} {to_line(e, sheet)}\n" for e in sheet.entries]
+        rows = zip(sheet.entries, to_lines(sheet), strict=True)
+        lines = [f"{places[entry.category]} {line}\n" for entry, line in rows]
         sink.add(f"labels/{stem_of(sheet.name)}.txt", "".join(lines).encode())
 
 
-def _box_line(entry: Entry, sheet: Sheet) -> str:
-    x0, y0, x1, y1 = entry.box
-    values = ((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0)
-    return _fractions(values, 2 * (sheet.width, sheet.height))
+def _box_lines(sheet: Sheet) -> Iterator[str]:
+    for entry in sheet.entries:
+        x0, y0, x1, y1 = entry.box
+        values = ((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0)
+        yield _fractions(values, 2 * (sheet.width, sheet.height))
 
 
-def _polygon_line(entry: Entry, sheet: Sheet) -> str:
-    if entry.rle is None:
-        raise ValueError("a polygon needs a mask")
-    ring = join_rings(mask_to_rings(entry.rle))
-    values = [float(value) for value in ring.reshape(-1)]
-    return _fractions(values, len(ring) * (sheet.width, sheet.height))
+def _polygon_lines(sheet: Sheet) -> Iterator[str]:
+    for rings in masks_to_rings(masks_of(sheet)):
+        ring = join_rings(rings)
+        yield _fractions(ring.reshape(-1).tolist(), len(ring) * (sheet.width, sheet.height))
 
 
 def _fractions(values: Sequence[float], sides: Sequence[int]) -> str:

@@ -6,9 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from mal_core import polygons
 from mal_core.errors import BadMask
 from mal_core.masks import RLE, Mask, encode, polygons_to_rle
-from mal_core.polygons import Ring, join_rings, mask_to_rings, rings_to_polygons
+from mal_core.polygons import (
+    Ring,
+    join_rings,
+    mask_to_rings,
+    masks_to_rings,
+    rings_to_polygons,
+)
 
 MASKS = arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 
@@ -51,6 +58,21 @@ def test_all_rings_joined_to_one_are_still_the_mask(mask: Mask) -> None:
 def test_the_rings_enclose_as_many_pixels_as_the_mask_has(mask: Mask) -> None:
     """Bridges enclose nothing, and holes are walked the other way round."""
     assert sum(map(signed_area, mask_to_rings(whole(mask)))) == mask.sum()
+
+
+@settings(max_examples=100, deadline=None)
+@given(masks=st.lists(MASKS, max_size=6), pixels=st.sampled_from([1, 60, 2**18]))
+def test_masks_walked_together_have_the_rings_they_have_alone(
+    masks: list[Mask], pixels: int
+) -> None:
+    rles = [whole(mask) for mask in masks]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(polygons, "_CANVAS", pixels)
+        together = masks_to_rings(rles)
+    alone = [mask_to_rings(rle) for rle in rles]
+    assert [[r.tolist() for r in rings] for rings in together] == [
+        [r.tolist() for r in rings] for rings in alone
+    ]
 
 
 def test_a_rectangle_has_four_corners_clockwise_from_the_top_left() -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from app.exchange import FORMATS
+from app.records import Draft, NewInstance, Project, State
 from mal_core.masks import RLE, decode, encode, iou
-from tests.studio.trade import CASES, HEIGHT, WIDTH, Case, Trade, disc
+from tests.studio.trade import CASES, HEIGHT, NOW, WIDTH, Case, Trade, disc
 
 OVERLAY = ("coco-panoptic", "voc", "png", "png-semantic")
 
@@ -80,6 +81,37 @@ def test_what_a_format_can_hold_comes_back_pixel_for_pixel(
 def beyond(name: str, expected: list[tuple[str, RLE]]) -> list[tuple[str, RLE]]:
     """What VOC's palette has no value for."""
     return expected[254:] if name == "voc" else []
+
+
+@pytest.fixture(scope="module")
+def crowd(trade: Trade) -> Project:
+    """10,000 small instances, 250 on each of 40 images: cut corners, and a hole in each tenth."""
+    project, chance = trade.project("Crowd"), np.random.default_rng(0)
+    titles = [trade.store.add_category(project.id, f"kind {k}").id for k in range(5)]
+    with trade.store.transaction():
+        for place in range(40):
+            image = trade.image(project, f"{place:02d}.jpg", (200, 80))
+            drafts = []
+            for k in range(250):
+                pixels = np.ones(tuple(chance.integers(4, 8, 2)), np.bool_)
+                pixels[: k % 3, : k % 2] = False
+                pixels[2, 2] = k % 10 > 0
+                y, x = divmod(k, 25)
+                rle = encode(pixels, x0=8 * x, y0=8 * y, height=80, width=200)
+                drafts.append(Draft(State.ACCEPTED, titles[k % 5], (0.0, 0.0, 200.0, 80.0), rle))
+            new = [NewInstance(image.id, draft) for draft in drafts]
+            trade.store.add_instances(new, "me", "", NOW)
+    return project
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_ten_thousand_instances_come_back_pixel_for_pixel(
+    trade: Trade, crowd: Project, name: str
+) -> None:
+    report = trade.export(crowd, name)
+    count = 200 if name == "png-semantic" else 10_000
+    assert (report.n_annotations, report.n_compared, report.n_exact) == (10_000, count, count)
+    report.path.unlink()
 
 
 CLASHING = ("a.jpg", "a.png", "A.JPG", "sub/a.jpg", ".b.jpg", "sub/.c/d.jpg", "images/masks/e.jpg")
