@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mal_core.commands import (
     convert,
     evaluate,
+    export_onnx,
     finetune,
     info,
     label,
@@ -18,7 +19,9 @@ from mal_core.commands import (
 from mal_core.commands.options import set_threads
 from mal_core.errors import MALError
 
-COMMANDS = (predict, label, info, evaluate, simulate, finetune, train, pretrain, convert)
+COMMANDS = (
+    *(predict, label, info, evaluate, simulate, finetune, train, pretrain, convert, export_onnx),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -67,7 +67,9 @@ def double(maps: Tensor) -> Tensor:
 def dot(values: Tensor, key: Tensor) -> Tensor:
     """(B, C, h, w) . (B, C) -> (B, h, w), in float32: the sum can pass fp16's range."""
     with torch.autocast(values.device.type, enabled=False):
-        return torch.einsum("bchw,bc->bhw", values.float(), key.float())
+        product = torch.bmm(key.float()[:, None], values.float().flatten(2))  # (B, 1, h * w)
+    maps: Tensor = product.unflatten(2, values.shape[2:])[:, 0]
+    return maps
 
 
 def _dot(values: Tensor, key: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ class Encoder(nn.Module):
         skips, patches = self.stem(crops, prompts)
         patches = patches + self.prompt(prompts)  # (B, dim, g, g)
         tokens = patches.flatten(2).transpose(1, 2) + self.pos  # (B, g*g, dim)
-        return torch.cat([self.reg.expand(len(tokens), -1, -1), tokens], 1), skips
+        return torch.cat([self.reg.expand(tokens.shape[0], -1, -1), tokens], 1), skips
 
     def attend(self, tokens: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Run blocks start..stop; shapes stay."""

@@ -7,6 +7,7 @@ MALError
 │   ├── BadMask        a run-length code that is not one mask of its size
 │   └── BadDataset     a COCO file that breaks the format, with a line for each problem
 ├── CheckpointError    a weights file that is not one of ours, whole
+├── BackendError       ONNX Runtime, or a network exported for it, cannot be used
 └── TrainingError      a run that cannot start or go on
 """
 
@@ -46,6 +47,10 @@ class BadDataset(InputError):  # noqa: N818
 
 class CheckpointError(MALError):
     """A weights file that is missing, damaged, or not one of ours."""
+
+
+class BackendError(MALError):
+    """ONNX Runtime is not here, or an exported network is damaged, another's, or answers wrong."""
 
 
 class TrainingError(MALError):

@@ -91,6 +91,16 @@ class MAL(nn.Module):
             coarse, fine = self.decoder(*self.encoder(crops, prompts))
         return coarse, fine
 
+    def fine(self, crops: Tensor, prompts: Tensor, areas: Tensor) -> Tensor:
+        """The second answer of `forward` alone, by the same steps for every input.
+
+        An exported network can hold no branch that depends on the boxes: the paper's design
+        computes all its scales for each crop here.
+        """
+        if self.config.design == "paper":
+            return self.paper.at_every_scale(crops, areas)
+        return self(crops, prompts)[1]  # type: ignore[no-any-return]
+
     def _start_studio(self) -> None:
         """The random start of the studio design."""
         self.apply(_initialise)

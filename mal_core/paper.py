@@ -61,6 +61,13 @@ class PaperDecoder(nn.Module):
                 logits = logits.index_copy(0, rows, self._scaled(features[rows], keys[rows], scale))
         return logits
 
+    def at_every_scale(self, features: Tensor, areas: Tensor) -> Tensor:
+        """What `forward` answers, from all scales of each crop: dearer, but without a branch."""
+        keys = self.key(features.mean((2, 3)))  # (B, 256)
+        scales = box_scale(areas)[:, None, None]
+        small, middle, large = (self._scaled(features, keys, scale) for scale in SCALES)
+        return torch.where(scales == 0, small, torch.where(scales == 1, middle, large))
+
     def _scaled(self, features: Tensor, keys: Tensor, scale: float) -> Tensor:
         """(b, C, h, h) and (b, 256) -> (b, 4h, 4h), all at one scale."""
         side = features.shape[-1]
@@ -83,6 +90,11 @@ class Paper(nn.Module):
         """(B, 3, S, S) and (B,) -> (B, S/4, S/4) logits, and the same twice as large."""
         coarse: Tensor = self.decoder(self.encoder(crops), areas)
         return coarse, double(coarse[:, None])[:, 0]
+
+    def at_every_scale(self, crops: Tensor, areas: Tensor) -> Tensor:
+        """(B, 3, S, S) and (B,) -> (B, S/2, S/2): the second of `forward`, without a branch."""
+        coarse = self.decoder.at_every_scale(self.encoder(crops), areas)
+        return double(coarse[:, None])[:, 0]
 
 
 def box_scale(areas: Tensor) -> Tensor:

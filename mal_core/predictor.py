@@ -1,6 +1,7 @@
 """Predictor: an image and boxes in, masks out; the border between pixels and tensors.
 
-Stateless: every call brings its image, so one predictor serves any number of threads.
+Stateless: every call brings its image, so one predictor serves any number of threads. On a CPU
+the network may run on ONNX Runtime, where that is faster.
 """
 
 import time
@@ -16,12 +17,13 @@ from torch import Tensor
 
 from mal_core import checkpoint as checkpoints
 from mal_core.checkpoint import Checkpoint
-from mal_core.errors import BadImage, InputError
+from mal_core.errors import BackendError, BadImage, InputError
 from mal_core.geometry import Box, Crop, Image, Rect, box_area, box_to_rect, check_boxes
 from mal_core.masks import RLE, decode_crop, decode_rect, encode
 from mal_core.model import present
 from mal_core.prompts import Stroke, paint, prompt_planes
 from mal_core.refine import RefineConfig, refine_probs
+from mal_core.runtime import Network, beside, choose
 from mal_core.strokes import change_where_pointed, spread
 
 BATCH = 16
@@ -162,10 +164,15 @@ class Predictor:
         # `to` would move the checkpoint's own network.
         self._model = checkpoint.model if device.type == "cpu" else deepcopy(checkpoint.model)
         self._model.to(device)
+        self._network: Network = self._in_torch
 
     @classmethod
     def load(
-        cls, path: Path | str, device: str = "auto", refine: RefineConfig | None = None
+        cls,
+        path: Path | str,
+        device: str = "auto",
+        refine: RefineConfig | None = None,
+        backend: str = "torch",
     ) -> "Predictor":
         """Read a checkpoint and make it ready.
 
@@ -173,12 +180,42 @@ class Predictor:
             path: a .safetensors checkpoint.
             device: "auto" (CUDA where there is one), "cpu", "cuda" or a torch device name.
             refine: whether and how edges follow the image; None: as `RefineConfig()` says.
+            backend: "torch", "onnx" or "auto", see `hasten`; the exported network lies beside
+                the checkpoint.
 
         Raises:
             CheckpointError: the file cannot be used.
             InputError: this machine has no such device.
+            BackendError: "onnx" was asked for and cannot be had.
         """
-        return cls(checkpoints.load(Path(path)), choose_device(device), refine)
+        predictor = cls(checkpoints.load(Path(path)), choose_device(device), refine)
+        predictor.hasten(beside(Path(path)), backend)
+        return predictor
+
+    @property
+    def backend(self) -> str:
+        """Which runs the network: "torch" or "onnx"."""
+        return "torch" if self._network == self._in_torch else "onnx"
+
+    def hasten(self, exported: Path, backend: str = "auto") -> None:
+        """Run the network on ONNX Runtime from now on, if it may be, and is faster here.
+
+        Calls that run meanwhile end as they began.
+
+        Args:
+            exported: what `export-onnx` made of the checkpoint; it need not exist.
+            backend: "auto": ONNX Runtime where it is installed, the file is whole, and its
+                answers are torch's and come sooner. "onnx": the same, but never mind the speed.
+                "torch": as before.
+
+        Raises:
+            BackendError: "onnx" was asked for and cannot be had.
+        """
+        if self._device.type == "cpu":
+            origin = (self.checkpoint.sha256, self.checkpoint.crop.size)
+            self._network = choose(backend, self._in_torch, exported, origin)
+        elif backend == "onnx":
+            raise BackendError("ONNX Runtime answers on the CPU only: use --device cpu with it")
 
     def predict(
         self,
@@ -259,12 +296,12 @@ class Predictor:
         logits = torch.stack([hint.previous(size // 2) for hint in hints])
         if fresh:
             planes = torch.stack([prompt_planes(hints[i].crop, size) for i in fresh])
-            logits[fresh] = self._run(images[fresh], planes, areas[fresh])
+            logits[fresh] = self._network(images[fresh], planes, areas[fresh])
         if marked:
             again = [
                 prompt_planes(hints[i].crop, size, hints[i].strokes, logits[i]) for i in marked
             ]
-            logits[marked] = self._run(images[marked], torch.stack(again), areas[marked])
+            logits[marked] = self._network(images[marked], torch.stack(again), areas[marked])
         if not prompted:
             self._spread(hints, images, logits)
         return logits
@@ -280,7 +317,8 @@ class Predictor:
             probs = spread(images[index], odds.sigmoid(), planes)
             logits[index] = torch.logit(probs, SURE) + threshold
 
-    def _run(self, *inputs: Tensor) -> Tensor:
+    @torch.inference_mode()
+    def _in_torch(self, *inputs: Tensor) -> Tensor:
         """Crops, planes and box areas -> (B, s, s) fine logits, back on the CPU."""
         fine: Tensor = self._model(*(part.to(self._device) for part in inputs))[1]
         return fine.cpu()

@@ -16,9 +16,9 @@ LAYERS = {
         *("geometry", "masks", "bulk", "polygons", "prompts"),
         *("encoder", "decoder", "paper", "model", "mae", "crf", "losses", "teacher", "metrics"),
         *("coco", "dataset", "pool", "paste", "views", "checkpoint", "convert", "refine"),
-        *("strokes", "predictor", "annotator", "calibrate", "evaluate", "material", "features"),
-        *("tuning", "judging", "finetune", "simulate", "trainer", "pretrain"),
-        *("autolabel", "commands", "__main__"),
+        *("runtime", "export", "strokes", "predictor", "annotator", "calibrate", "evaluate"),
+        *("material", "features", "tuning", "judging", "finetune", "simulate", "trainer"),
+        *("pretrain", "autolabel", "commands", "__main__"),
     ),
     "app": (
         *("errors", "settings", "records", "people", "session", "history", "leases"),
@@ -35,6 +35,9 @@ LAYERS = {
 FENCES = {
     "torch": {"mal_core", "app.server"},  # the server sets the number of threads
     "timm": {"mal_core.encoder"},
+    "onnxruntime": {"mal_core.runtime"},
+    "onnx": set(),  # torch's exporter needs it and onnxscript; nothing else does
+    "onnxscript": set(),
     "gradio": {"app.canvas", "app.pages", "app.ui", "app.server"},
     "sqlalchemy": {"app.schema", "app.store", "app.migrations"},
     "fastapi": {"app.api", "app.desk", "app.together", "app.server"},

@@ -13,7 +13,8 @@ def names(thing: object) -> set[str]:
 
 
 def test_the_predictor_is_called_as_documented() -> None:
-    assert list(inspect.signature(Predictor.load).parameters) == ["path", "device", "refine"]
+    load = inspect.signature(Predictor.load).parameters
+    assert list(load) == ["path", "device", "refine", "backend"]
     predict = inspect.signature(Predictor.predict).parameters
     assert list(predict) == ["self", "image", "boxes", "strokes", "current"]
     assert predict["strokes"].default is None

@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from mal_core import coco
 from mal_core.commands.options import (
+    add_backend,
     add_command,
     add_data,
     add_device,
@@ -31,6 +32,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
     add_device(command)
     add_threshold(command)
     add_refine(command)
+    add_backend(command)
     noise = "box noise of a second run, fraction of a side; 0: none (default: 0.05)"
     command.add_argument("--jitter", type=share, default=0.05, help=noise)
     command.add_argument("--limit", type=count, help="measure only the first N images")

@@ -14,6 +14,7 @@ from mal_core import calibrate
 from mal_core.autolabel import Labeller, label_file
 from mal_core.calibrate import Calibration
 from mal_core.commands.options import (
+    add_backend,
     add_command,
     add_data,
     add_device,
@@ -42,6 +43,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
     add_device(command)
     add_threshold(command)
     add_refine(command)
+    add_backend(command)
 
 
 def run(arguments: argparse.Namespace) -> None:

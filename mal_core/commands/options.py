@@ -12,6 +12,7 @@ from mal_core.config import Config, from_options
 from mal_core.errors import InputError
 from mal_core.predictor import Predictor
 from mal_core.refine import METHODS, RefineConfig
+from mal_core.runtime import BACKENDS
 
 BUNDLED = Path(__file__).resolve().parents[2] / "weights" / "mal-small-256.safetensors"
 Run = Callable[[argparse.Namespace], None]
@@ -56,15 +57,23 @@ def add_refine(command: argparse.ArgumentParser) -> None:
     command.add_argument("--refine", choices=METHODS, default=usual, help=text)
 
 
+def add_backend(command: argparse.ArgumentParser, usual: str = "auto") -> None:
+    """Add --backend."""
+    text = "what runs the network on a CPU; auto: what export-onnx wrote beside the weights, where"
+    text += f" that is faster, which takes a second or two to find out (default: {usual})"
+    command.add_argument("--backend", choices=BACKENDS, default=usual, help=text)
+
+
 def load_predictor(arguments: argparse.Namespace) -> Predictor:
-    """The predictor that --weights, --device and --refine ask for.
+    """The predictor that --weights, --device, --refine and --backend ask for.
 
     Raises:
         CheckpointError: the weights cannot be used.
         InputError: this machine has no such device.
+        BackendError: --backend onnx cannot be had.
     """
     refine = RefineConfig(method=arguments.refine)
-    return Predictor.load(arguments.weights, arguments.device, refine)
+    return Predictor.load(arguments.weights, arguments.device, refine, arguments.backend)
 
 
 def share(text: str) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image as PilImage
 
 from mal_core.commands.options import (
+    add_backend,
     add_command,
     add_device,
     add_refine,
@@ -33,6 +34,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
     add_device(command)
     add_threshold(command)
     add_refine(command)
+    add_backend(command, usual="torch")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from mal_core import coco
 from mal_core.annotator import HANDS, Course, annotate
 from mal_core.coco import Annotation, ImageRecord
 from mal_core.commands.options import (
+    add_backend,
     add_command,
     add_data,
     add_device,
@@ -39,6 +40,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
     add_weights(command)
     add_device(command)
     add_refine(command)
+    add_backend(command)
 
 
 def run(arguments: argparse.Namespace) -> None:
