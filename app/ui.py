@@ -1,4 +1,4 @@
-"""Joins the pages into one Gradio app: header, project choice, four tabs."""
+"""Joins the pages into one Gradio app: header, project choice, tabs."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from app.canvas import mask_canvas
+from app.pages.health import HealthPage
 from app.pages.house import LOCAL_PERSON, QUIET, House, project_choices, shown
 from app.pages.insight import InsightPage
 from app.pages.library import LibraryPage
@@ -33,7 +34,8 @@ CSS = """
   min-width: 0 !important; }
 .mal-head h1 { font-size: 18px; margin: 0; white-space: nowrap; }
 .mal-head > :last-child { flex: 0 1 280px !important; min-width: 120px !important; }
-@media (max-width: 640px) { .gradio-container .main { padding: 2px 8px !important; } }
+@media (max-width: 640px) { .gradio-container .main { padding: 2px 8px !important; }
+  .tab-wrapper .tab-container button { padding: 0 8px !important; } }
 .mal-line { align-items: end; }
 .mal-note { color: var(--mal-quiet); margin: 4px 0; }
 .mal-table { overflow-x: auto; border: 0 !important; }
@@ -58,6 +60,29 @@ CSS = """
 .mal-gallery figure { margin: 0; max-width: 240px; }
 .mal-gallery img { display: block; border-radius: 4px; max-width: 100%; }
 .mal-gallery figcaption { color: var(--mal-quiet); font-size: 13px; }
+.mal-gallery figure > p { width: 120px; }
+.mal-tally { display: flex; flex-wrap: wrap; gap: 8px 28px; list-style: none; padding: 0;
+  margin: 8px 0 12px; color: var(--mal-quiet); }
+.mal-tally b { color: var(--body-text-color); font-size: 20px; font-weight: 600;
+  font-variant-numeric: tabular-nums; margin-right: 4px; }
+.mal-findings { list-style: none; padding: 0; margin: 0; }
+.mal-findings > li { display: grid; grid-template-columns: minmax(0, 1fr) auto 76px;
+  align-items: center; gap: 4px 16px; padding: 8px 0; margin: 0;
+  border-top: 1px solid var(--border-color-primary); }
+.mal-findings > li.mal-wide { display: block; border: 0; padding: 0 0 10px; }
+.mal-wide summary { font-size: 13px; color: var(--mal-quiet); cursor: pointer; margin: 0 0 6px; }
+@media (max-width: 640px) { .mal-findings > li { grid-template-columns: minmax(0, 1fr) 76px; }
+  .mal-findings > li > :first-child { grid-column: 1 / -1; } }
+.mal-findings .mal-note, .mal-section .mal-note { margin: 2px 0 0; font-size: 13px; }
+.mal-amount { color: var(--mal-quiet); font-variant-numeric: tabular-nums; white-space: nowrap; }
+.mal-section h3 { font-size: 15px; font-weight: 600; margin: 16px 0 0; }
+.mal-alike { border-top: 1px solid var(--border-color-primary); padding: 8px 0 0; margin: 8px 0 0; }
+.mal-go { padding: 4px 12px; border: 1px solid var(--border-color-primary); border-radius: 4px;
+  background: var(--button-secondary-background-fill); color: var(--body-text-color);
+  font-size: 13px; cursor: pointer; }
+.mal-go:hover { background: var(--button-secondary-background-fill-hover); }
+.mal-go:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 2px; }
+.mal-chips .mal-go { border: 0; background: none; padding: 0; text-decoration: underline; }
 .mal-key b { padding: 1px 8px; border-radius: 3px; color: #000; border: 1px solid #7c8799; }
 .mal-key .truth { background: #fff; } .mal-key .before { background: #e69f00; }
 .mal-key .after { background: #56b4e9; }
@@ -70,10 +95,12 @@ CSS = """
 .mal-alert button { padding: 4px 12px; border: 1px solid currentcolor; border-radius: 4px; }
 .mal-bar span { display: block; height: 100%; background: var(--color-accent); }
 """
-_ALERTS = (Path(__file__).resolve().parent / "pages" / "alerts.js").read_text(encoding="utf-8")
-HEAD = (
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    f"<script>{_ALERTS}</script>"
+_SCRIPTS = [
+    (Path(__file__).resolve().parent / "pages" / name).read_text(encoding="utf-8")
+    for name in ("alerts.js", "links.js")
+]
+HEAD = '<meta name="viewport" content="width=device-width, initial-scale=1">' + "".join(
+    f"<script>{script}</script>" for script in _SCRIPTS
 )
 
 
@@ -99,6 +126,8 @@ def build(house: House) -> Any:  # noqa: ANN401 - Gradio is untyped
                 TrainPage(house, project, stamp, tab)
             with gr.Tab("Insight") as tab:
                 InsightPage(house, project, stamp, tab)
+            with gr.Tab("Health") as tab:
+                HealthPage(house, project, stamp, tab)
 
         @shown
         def open_page(request: gr.Request) -> tuple[Any, Any]:

@@ -1,8 +1,10 @@
 """Dataset health: every finding against a plain count of pixels on small dense masks."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,13 @@ from PIL import Image as Pil
 from scipy import ndimage
 
 from app.health.likeness import alike, hash_of
-from app.health.limits import Kind, Limits, rules
+from app.health.limits import TITLES, Kind, Limits, rules
 from app.health.pairs import find_pairs
 from app.health.shapes import find_shapes, to_parts, to_strips
 from app.records import Draft, State
 from mal_core.masks import RLE, encode
 
+ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH = 24, 30
 EIGHT = np.ones((3, 3))
 Pixels = NDArray[np.bool_]
@@ -296,6 +299,13 @@ def scene(seed: int, size: tuple[int, int]) -> Pil.Image:
 def test_a_copy_of_another_size_is_alike_and_another_scene_is_not() -> None:
     pictures = [scene(1, (160, 120)), scene(2, (160, 120)), scene(1, (90, 70)), scene(3, (160, 99))]
     assert alike([hash_of(one) for one in pictures], Limits().alike_bits) == [[0, 2]]
+
+
+def test_the_guide_tells_each_finding_with_the_same_numbers() -> None:
+    guide = (ROOT / "docs" / "health.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", guide, re.MULTILINE))
+    for kind, rule in rules(Limits()).items():
+        assert re.findall(r"\d+", rows[TITLES[kind]]) == re.findall(r"\d+", rule), kind
 
 
 def test_every_limit_stands_in_the_words() -> None:

@@ -1,6 +1,7 @@
 /** The door of the bundle: `mount` puts a studio into an element of the host page. */
 
 import { Studio as Canvas, type MountOptions } from "./studio";
+import type { Filter } from "./queue";
 import type { CanvasState } from "./state";
 import { css } from "./styles";
 
@@ -15,6 +16,8 @@ export interface Studio {
    * image, view, selection and strokes stay.
    */
   setProject(projectId: number, imageId?: number): Promise<void>;
+  /** Go through the masks that pass a filter, from the first. */
+  look(wanted: Partial<Filter>): Promise<void>;
   /** Resolve when everything is saved; not as long as the server refuses a save. */
   drained(): Promise<void>;
   /** A copy of what is on screen, for tests. */

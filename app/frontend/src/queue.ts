@@ -2,7 +2,8 @@
  * The masks to look at, in the server's order, and where a person is among them.
  *
  * Pure. The server orders once; what the person does since is followed here: a mask that does not
- * pass the filter any more is out, but keeps its place, since one goes on from there.
+ * pass the filter any more is out, but keeps its place, since one goes on from there. So is a mask
+ * of a finding that was saved anew: what was found may be mended.
  */
 
 import type { Annotation, State } from "./types";
@@ -16,20 +17,29 @@ export interface Filter {
   readonly person: string | null; // who saved it last
   readonly model_id: number | null;
   readonly flagged: boolean | null;
+  readonly finding: string | null; // of the Health page; which masks those are, the server knows
 }
 
 export const EVERYTHING: Filter = {
   ...{ states: [], category_id: null, low: null, high: null },
-  ...{ person: null, model_id: null, flagged: null },
+  ...{ person: null, model_id: null, flagged: null, finding: null },
 };
 export const TO_REVIEW: Filter = { ...EVERYTHING, states: ["proposed"] };
 
 type Item = Pick<
   Annotation,
-  "id" | "image_id" | "state" | "category_id" | "score" | "person" | "model_id" | "flagged"
+  | "id"
+  | "image_id"
+  | "version"
+  | "state"
+  | "category_id"
+  | "score"
+  | "person"
+  | "model_id"
+  | "flagged"
 >;
 
-/** Whether a mask passes, by the server's rule (`app/review.py`). */
+/** Whether a mask passes all but the finding, by the server's rule (`app/review.py`). */
 export function passes(wanted: Filter, item: Item): boolean {
   const { states } = wanted;
   const { state } = item;
@@ -80,6 +90,7 @@ export interface Place {
 interface Entry {
   readonly imageId: number;
   readonly id: number;
+  version: number | null; // that was seen first; null before
   isOut: boolean;
 }
 
@@ -90,18 +101,26 @@ export class Queue {
   /** Take the server's order over. */
   read(stops: readonly Stop[]): void {
     this.entries = stops.flatMap(({ id: imageId, instances }) =>
-      instances.map((id) => ({ imageId, id, isOut: false })),
+      instances.map((id) => ({ imageId, id, version: null, isOut: false })),
     );
   }
 
   /** Follow what an image's masks are now: all of them are given, deleted ones left out. */
   show(imageId: number, items: readonly Item[]): void {
-    const passing = new Set(items.filter((one) => passes(this.filter, one)).map(({ id }) => id));
+    const isOfFinding = this.filter.finding !== null;
+    const passing = new Map(
+      items.filter((one) => passes(this.filter, one)).map(({ id, version }) => [id, version]),
+    );
     for (const entry of this.entries) {
-      if (entry.imageId === imageId) entry.isOut = !passing.delete(entry.id);
+      if (entry.imageId !== imageId) continue;
+      const version = passing.get(entry.id);
+      entry.version ??= version ?? null;
+      entry.isOut = version === undefined || (isOfFinding && version !== entry.version);
+      passing.delete(entry.id);
     }
+    if (isOfFinding) return; // a new mask is of no finding yet
     const last = this.lastOf(imageId);
-    const fresh = [...passing].map((id) => ({ imageId, id, isOut: false }));
+    const fresh = [...passing].map(([id, version]) => ({ imageId, id, version, isOut: false }));
     this.entries.splice(last < 0 ? this.entries.length : last + 1, 0, ...fresh);
   }
 

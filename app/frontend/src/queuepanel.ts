@@ -10,7 +10,7 @@ import { type Orders, STATE_NAMES, STATES, type Desk, type View } from "./view";
 import type { Walk } from "./walk";
 
 type Option = readonly [value: string, text: string];
-type Part = Exclude<keyof Filter, "low" | "high">;
+type Part = Exclude<keyof Filter, "low" | "high" | "finding">;
 
 const ORDER = "Those come first that looking at saves most time";
 const ANY: Option = ["", "Any"];
@@ -18,6 +18,7 @@ const ANY: Option = ["", "Any"];
 export class QueuePanel {
   readonly element = el("section", { class: "mal-queue", "aria-label": "Queue" });
   private readonly count = el("span", { class: "mal-muted", title: ORDER });
+  private readonly finding = el("p", { class: "mal-finding" });
   private readonly hint = el("p", { class: "mal-hint" });
   private readonly clear = el("button", { type: "button", class: "mal-button" }, "Clear filter");
   private readonly opener: HTMLButtonElement;
@@ -63,6 +64,8 @@ export class QueuePanel {
     setText(this.count, masks === 0 ? "" : leftText(masks, images));
     const isFiltered = !isSame(queue.filter, this.usual);
     setAttribute(this.opener, "data-on", isFiltered ? "" : null);
+    this.finding.hidden = queue.filter.finding === null || walk.finding === "";
+    setText(this.finding, `From Health: ${walk.finding}`);
     setText(
       this.hint,
       walk.hasRead && masks === 0 ? emptyText(view, isFiltered, reviewing.isOn) : "",
@@ -100,7 +103,7 @@ export class QueuePanel {
     );
     const below = el("div", { class: "mal-below" }, this.bulk.element, this.mode);
     const steps = el("div", { class: "mal-answers" }, ...this.steps);
-    this.element.append(head, this.form, this.hint, this.clear, steps, below);
+    this.element.append(head, this.form, this.finding, this.hint, this.clear, steps, below);
     this.opener.addEventListener("click", () => {
       this.toggle();
     });

@@ -17,6 +17,7 @@ import { type Crew, CrewOrders } from "./orders";
 import { Person } from "./person";
 import type { Placeholder, Timing } from "./proposals";
 import { Races } from "./races";
+import type { Filter } from "./queue";
 import type { Renderer } from "./renderer";
 import { deskPorts, reviewParts } from "./reviewdesk";
 import type { Reviewing } from "./reviewing";
@@ -138,6 +139,13 @@ export class Studio implements Crew {
   /** Show an image of the project; an older call that is still loading is forgotten. */
   open(imageId: number): Promise<void> {
     return this.gallery.open(imageId);
+  }
+
+  /** Go through the masks that pass a filter, from the first, by the keys of the canvas. */
+  look(wanted: Partial<Filter>): Promise<void> {
+    this.bulk.close();
+    this.shell.canvas.focus({ preventScroll: true });
+    return this.walk.begin(wanted);
   }
 
   /** Resolve when everything is saved. */

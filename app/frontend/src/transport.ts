@@ -41,6 +41,7 @@ export interface QueueAnswer {
   readonly images: readonly Stop[];
   readonly people: readonly string[];
   readonly models: readonly { readonly id: number; readonly name: string }[];
+  readonly finding: string; // the title of the one that was asked for, or ""
 }
 
 interface ErrorBody {

@@ -1,7 +1,7 @@
 /** Leads a person through the queue, across images, and reads it where it may have changed. */
 
 import { spoken } from "./panel";
-import { type Filter, Queue, TO_REVIEW } from "./queue";
+import { EVERYTHING, type Filter, Queue, TO_REVIEW } from "./queue";
 import { revealed } from "./reveal";
 import { textOf, type Transport } from "./transport";
 import type { ImageInfo, Project } from "./types";
@@ -27,6 +27,7 @@ export class Walk {
   readonly queue = new Queue();
   people: readonly string[] = [];
   models: readonly { readonly id: number; readonly name: string }[] = [];
+  finding = ""; // the title of the one that is filtered by
   hasRead = false;
   private target: Target | null = null;
   private projectId = 0;
@@ -52,17 +53,29 @@ export class Walk {
     void this.read();
   }
 
-  /** Ask the server what there is to look at, and in which order. */
-  async read(): Promise<void> {
+  /** Go to the first mask of a queue of its own; what is not said of the filter lets all through. */
+  async begin(part: Partial<Filter>): Promise<void> {
+    this.queue.filter = { ...EVERYTHING, ...part };
+    if (!(await this.read())) return;
+    const first = this.queue.next(0, null, 1);
+    if (first) this.visit(first.imageId, first.id);
+    else this.ports.say("No mask passes this filter.");
+  }
+
+  /** Ask the server what there is to look at, and in which order; false where that did not work. */
+  async read(): Promise<boolean> {
     const ticket = ++this.ticket;
     try {
       const answer = await this.server.queue(this.projectId, this.queue.filter);
-      if (ticket !== this.ticket) return;
+      if (ticket !== this.ticket) return false;
       this.queue.read(answer.images);
       [this.people, this.models, this.hasRead] = [answer.people, answer.models, true];
+      this.finding = answer.finding;
       this.ports.onChange();
+      return true;
     } catch (error) {
       if (ticket === this.ticket) this.ports.tell(`The queue cannot be read: ${textOf(error)}`);
+      return false;
     }
   }
 

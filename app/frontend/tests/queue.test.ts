@@ -53,6 +53,7 @@ describe("a filter", () => {
     expect(queryOf({ ...EVERYTHING, flagged: false, person: "a&b" })).toBe(
       "person=a%26b&flagged=false",
     );
+    expect(queryOf({ ...EVERYTHING, finding: "no-mask" })).toBe("finding=no-mask");
     expect(queryOf(EVERYTHING)).toBe("");
   });
 });
@@ -113,6 +114,21 @@ describe("what the person does meanwhile", () => {
     made.show(1, [mask(1, 10), mask(1, 11)]);
     expect(made.left.masks).toBe(6);
     expect(where(made.next(3, 32, 1))).toEqual([1, 10]);
+  });
+
+  it("counts a mask of a finding out once it was saved anew, and no new one in", () => {
+    const made = queue();
+    made.filter = { ...EVERYTHING, finding: "tiny" };
+    made.show(1, [mask(1, 10), mask(1, 11, { version: 4 }), mask(1, 12)]);
+    expect(made.left).toEqual({ masks: 6, images: 3 });
+    made.show(1, [mask(1, 10, { version: 2 }), mask(1, 11, { version: 4 })]);
+    expect(made.left).toEqual({ masks: 5, images: 3 });
+    expect(where(made.next(1, 10, 1))).toEqual([1, 11]);
+    made.show(1, [mask(1, 10, { version: 2 })]);
+    expect(made.left).toEqual({ masks: 4, images: 2 });
+    made.filter = EVERYTHING;
+    made.show(1, [mask(1, 10, { version: 2 })]);
+    expect(made.left).toEqual({ masks: 5, images: 3 });
   });
 
   it("counts a deleted mask out, and a new one in at the end of its image", () => {

@@ -3,6 +3,7 @@ import { beforeEach, expect, it } from "vitest";
 import { Editor } from "../src/editor";
 import { EVERYTHING, type Filter, type Stop } from "../src/queue";
 import { revealed } from "../src/reveal";
+import type { QueueAnswer } from "../src/transport";
 import type { ImageInfo, Project } from "../src/types";
 import type { View } from "../src/view";
 import type { Viewport } from "../src/viewport";
@@ -54,9 +55,9 @@ beforeEach(async () => {
   const server = {
     queue: (_: number, wanted: Filter) => {
       asked.push(wanted);
-      return new Promise<{ images: readonly Stop[]; people: string[]; models: [] }>((resolve) => {
+      return new Promise<QueueAnswer>((resolve) => {
         answers.push((images) => {
-          resolve({ images, people: [], models: [] });
+          resolve({ images, people: [], models: [], finding: "Tiny masks" });
           return settle();
         });
       });
@@ -125,6 +126,30 @@ it("reads the queue again after a round, and says when nothing is left", async (
   await answers[1]([]);
   walk.go(1);
   expect(said.at(-1)).toBe("Nothing left to review.");
+});
+
+it("begins a finding at its first mask, wherever that is, and knows its title", async () => {
+  void walk.begin({ finding: "tiny" });
+  expect(asked.at(-1)).toEqual({ ...EVERYTHING, finding: "tiny" });
+  await answers[1]([
+    { id: 3, instances: [30, 31] },
+    { id: 1, instances: [10] },
+  ]);
+  expect([opened, walk.finding]).toEqual([[3], "Tiny masks"]);
+  show(3, 29, 30, 31);
+  expect(editor.selectedId).toBe(30);
+  walk.go(1);
+  expect(editor.selectedId).toBe(31);
+  walk.go(1);
+  expect(opened).toEqual([3, 1]);
+});
+
+it("stays where it is when nothing is of the finding", async () => {
+  editor.select(10);
+  void walk.begin({ finding: "tiny" });
+  await answers[1]([]);
+  expect([editor.selectedId, opened]).toEqual([10, []]);
+  expect(said.at(-1)).toBe("No mask passes this filter.");
 });
 
 it("drops the answer to a filter that was changed meanwhile", async () => {

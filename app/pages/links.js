@@ -1,0 +1,20 @@
+// Buttons of the pages that lead to the canvas: to the masks of a finding, or to an image.
+(() => {
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
+
+  document.addEventListener("click", async (event) => {
+    const link = event.target.closest("[data-mal-project]");
+    const canvas = window.malCanvas;
+    if (!link || !canvas) return;
+    const { malProject, malImage, malLook } = link.dataset;
+    const tab = [...document.querySelectorAll("button[role=tab]")].find(
+      (one) => one.textContent.trim() === "Annotate",
+    );
+    tab?.click();
+    await frame(); // the canvas has its size again
+    await frame();
+    await canvas.setProject(Number(malProject));
+    if (malLook) await canvas.look(JSON.parse(malLook));
+    else await canvas.open(Number(malImage));
+  });
+})();
