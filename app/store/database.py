@@ -33,8 +33,15 @@ class Database:
         self._engine, self._writer = open_engine(where)
         self._joined = threading.local()
         if not as_it_is:
+            self._bring_up()
+
+    def _bring_up(self) -> None:
+        try:
             with self._write() as connection:
                 migrate(connection)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close all idle connections; the store is not to be used afterwards."""

@@ -78,7 +78,8 @@ def count_on(connection: Connection, table: Table) -> None:
     if connection.dialect.name == "postgresql" and "id" in table.c:
         highest = select(func.max(table.c.id)).scalar_subquery()
         sequence = func.pg_get_serial_sequence(table.name, "id")
-        connection.execute(select(func.setval(sequence, func.coalesce(highest, 1))))
+        is_used = highest.is_not(None)
+        connection.execute(select(func.setval(sequence, func.coalesce(highest, 1), is_used)))
 
 
 def in_byte_order(connection: Connection, column: Any) -> Any:  # noqa: ANN401 - SQLAlchemy's own

@@ -21,6 +21,7 @@ from app.settings import Settings
 from app.store import Store
 from mal_core.errors import InputError
 from tests.studio.conftest import NOW, Studio
+from tests.studio.databases import fresh
 
 
 @pytest.fixture
@@ -77,6 +78,29 @@ def test_a_restored_studio_goes_on_numbering_where_the_old_one_stood(
     with closing(Store(settings.database)) as store:
         made = store.add_instance(studio.images[0].id, studio.draft(), "Ada", "box", NOW)
     assert made == studio.add(0)
+
+
+def test_a_laptops_studio_moves_to_a_teams_database_and_back(
+    studio: Studio, zipped: Path, tmp_path: Path, postgresql: str
+) -> None:
+    home = elsewhere(studio, tmp_path / "home")
+    for place in fresh(postgresql, "template1"):
+        team = replace(elsewhere(studio, tmp_path / "team"), database_url=place)
+        assert restore(team, zipped) == []
+        with closing(Store(team.database)) as store:
+            assert digests(store) == digests(studio.store)
+            for one in (store, studio.store):  # both number on alike
+                one.add_comment(studio.images[1].id, None, "Ada", "next", NOW)
+                one.add_job(studio.project.id, "train", {}, NOW)
+                one.add_instance(studio.images[1].id, studio.draft(1), "Ada", "box", NOW)
+            assert digests(store) == digests(studio.store)
+            back_up(team, store, tmp_path / "team.zip", NOW)
+        with pytest.raises(NotAllowed, match="database is not empty"):
+            restore(replace(team, data_dir=tmp_path / "again"), zipped)
+    assert not (tmp_path / "again").exists()
+    assert restore(home, tmp_path / "team.zip") == []
+    with closing(Store(home.database)) as store:
+        assert digests(store) == digests(studio.store)
 
 
 @pytest.mark.soak

@@ -14,6 +14,14 @@ def test_every_setting_can_come_from_the_environment() -> None:
     assert (settings.data_dir, settings.port, settings.device) == (Path("/data"), 8000, "cpu")
 
 
+def test_the_database_is_a_file_of_the_folder_or_the_one_of_a_url() -> None:
+    url = "postgresql+psycopg://studio:hush@db/mal"
+    settings = Settings.from_environment({"MAL_DATABASE_URL": url, "MAL_DATA_DIR": "/data"})
+    assert settings.database == url
+    assert "hush" not in repr(settings)
+    assert Settings(data_dir=Path("/data")).database == Path("/data/studio.db")
+
+
 def test_a_flag_wins_over_the_environment_and_none_is_no_flag() -> None:
     settings = Settings.from_environment({"MAL_PORT": "8000"}, port=9000, host=None)
     assert (settings.port, settings.host) == (9000, "127.0.0.1")

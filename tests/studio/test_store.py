@@ -1,15 +1,13 @@
 """The store: what it keeps, what it refuses, and what a race leaves behind."""
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
 
-from app.errors import NotAllowed, NotFound, StudioError
+from app.errors import NotAllowed, NotFound
 from app.records import (
     Draft,
     Image,
@@ -19,25 +17,19 @@ from app.records import (
     Project,
     Split,
     State,
-    TakenImage,
 )
-from app.schema import metadata
 from app.store import Store
 from mal_core.errors import BadBox, BadMask, InputError
 from mal_core.masks import RLE
+from tests.studio.databases import taken
 
 NOW = datetime(2026, 11, 23, 6, 0, 0, 123456, tzinfo=UTC)
 MASK = RLE.from_coco({"size": [30, 40], "counts": [100, 50, 1050]})
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "studio.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    opened = Store(path)
+def store(place: Path | str) -> Iterator[Store]:
+    opened = Store(place)
     yield opened
     opened.close()
 
@@ -57,10 +49,6 @@ def image(store: Store, project: Project) -> Image:
 def leaf(store: Store, project: Project) -> Draft:
     category = store.add_category(project.id, "leaf")
     return Draft(State.PROPOSED, category.id, (1.0, 2.0, 30.5, 20.25), MASK, 0.9, True)
-
-
-def taken(name: str) -> TakenImage:
-    return TakenImage(f"raster {name}", f"source {name}", "png", 40, 30, f"{name}.png", "")
 
 
 def other_project(store: Store) -> Project:
@@ -285,105 +273,3 @@ def test_what_is_not_there_is_not_found(store: Store, act: str, key: int) -> Non
 def test_a_time_without_a_zone_is_a_callers_mistake(store: Store, project: Project) -> None:
     with pytest.raises(Exception, match="must carry a zone"):
         store.add_image(project.id, taken("a"), NOW.replace(tzinfo=None))
-
-
-# The database itself
-
-
-def test_the_migrations_build_exactly_the_tables_of_the_schema(path: Path, store: Store) -> None:
-    fresh = create_engine("sqlite://")
-    metadata.create_all(fresh)
-    with fresh.connect() as connection:
-        rows = connection.exec_driver_sql(_OBJECTS).all()
-    fresh.dispose()
-    migrated = query(path, _OBJECTS)
-    assert sorted(map(tuple, rows)) == migrated
-    assert sum("STRICT" in (sql or "") for _, sql in migrated) == len(metadata.tables)
-
-
-_OBJECTS = """
-    SELECT name, sql FROM sqlite_master
-    WHERE type IN ('table', 'index') AND name != 'alembic_version'
-    AND name NOT LIKE 'sqlite_autoindex_alembic%' ORDER BY name
-"""
-
-
-def query(path: Path, sql: str) -> list[tuple[str, ...]]:
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
-
-
-@pytest.mark.parametrize(
-    ("sql", "text"),
-    [
-        pytest.param("UPDATE revision SET reason = 'x'", "append-only", id="history rewritten"),
-        pytest.param("DELETE FROM revision", "append-only", id="history deleted"),
-        pytest.param("UPDATE comment SET text = 'x'", "append-only", id="a comment rewritten"),
-        pytest.param("DELETE FROM comment", "append-only", id="a comment deleted"),
-        pytest.param("UPDATE image SET split = 'train'", "never changes", id="split changed"),
-        pytest.param("UPDATE image SET split = NULL", "never changes", id="split forgotten"),
-        pytest.param("UPDATE instance SET head_id = 99", "FOREIGN KEY", id="head points nowhere"),
-        pytest.param("UPDATE image SET width = 'wide'", "cannot store TEXT", id="wrong type"),
-        pytest.param("UPDATE job SET state = 'lost'", "CHECK", id="unknown word"),
-    ],
-)
-def test_the_database_itself_refuses(
-    store: Store, project: Project, image: Image, leaf: Draft, path: Path, sql: str, text: str
-) -> None:
-    store.add_instance(image.id, leaf, "me", "", NOW)
-    store.add_job(project.id, "train", {}, NOW)
-    store.add_comment(image.id, None, "me", "hm", NOW)
-    store.set_splits(project.id, {image.id: Split.HELD_OUT})
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA foreign_keys = ON")
-    try:
-        with pytest.raises(sqlite3.IntegrityError, match=text), connection:
-            connection.execute(sql)
-    finally:
-        connection.close()
-
-
-def test_the_database_is_durable_and_waits(store: Store) -> None:
-    names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-    with store._read() as connection:
-        values = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
-    assert values == ["wal", 2, 1, 30_000]
-
-
-def test_a_reopened_store_holds_what_it_held(store: Store, path: Path, project: Project) -> None:
-    again = Store(path)
-    assert again.list_projects() == [project]
-    again.close()
-
-
-def test_a_database_of_a_newer_studio_is_left_alone(store: Store, path: Path) -> None:
-    store.close()
-    connection = sqlite3.connect(path)
-    with connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
-    with pytest.raises(StudioError, match="newer studio"):
-        Store(path)
-
-
-def test_listing_images_asks_the_database_a_fixed_number_of_questions(
-    store: Store, project: Project, leaf: Draft
-) -> None:
-    def count_statements() -> int:
-        seen: list[str] = []
-        with store._read() as connection:
-            raw = connection.connection.driver_connection
-            assert isinstance(raw, sqlite3.Connection)
-            raw.set_trace_callback(seen.append)
-        store.list_images(project.id)
-        raw.set_trace_callback(None)
-        return sum(line.lstrip().startswith("SELECT") for line in seen)
-
-    few = count_statements()
-    for name in "abcdef":
-        added, _ = store.add_image(project.id, taken(name), NOW)
-        store.add_instance(added.id, leaf, "me", "", NOW)
-    assert count_statements() == few > 0

@@ -1,17 +1,12 @@
 """The store's jobs and model versions: what outlasts a restart, and what may be used."""
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import create_engine
 
-import app.migrations
 from app.errors import NotAllowed
 from app.records import JobState, ModelState, NewModel, Project
 from app.store import Store
@@ -22,8 +17,8 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "studio.db")
+def store(place: Path | str) -> Iterator[Store]:
+    opened = Store(place)
     yield opened
     opened.close()
 
@@ -160,44 +155,3 @@ def test_who_uses_a_model_is_known(store: Store, project: Project) -> None:
     other = store.add_project("Other", project.model_id, NOW)
     assert store.users_of_model(project.model_id) == [project, other]
     assert store.users_of_model(project.model_id + 1) == []
-
-
-def test_jobs_and_models_of_an_older_studio_come_along(tmp_path: Path) -> None:
-    path = tmp_path / "studio.db"
-    config = Config()
-    config.set_main_option("script_location", str(Path(app.migrations.__file__).parent))
-    config.set_main_option("path_separator", "os")
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
-        for statement in OLDER.split(";"):
-            connection.exec_driver_sql(statement)
-    engine.dispose()
-    store = Store(path)
-    one, two = store.list_models(1)
-    assert (two.parent_id, two.job_id, two.figures, two.notes) == (one.id, 1, {"iou": 0.5}, "")
-    assert store.get_project(1).model_id == two.id
-    jobs = store.list_jobs(1, "fine-tune")
-    assert [(j.state, j.params, j.result, j.launches) for j in jobs] == [
-        (JobState.FAILED, {"a": 2}, {}, 1), (JobState.DONE, {"a": 1}, {}, 1)
-    ]  # fmt: skip
-    assert "start it again" in jobs[0].error
-    store.close()
-    connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-    connection.close()
-
-
-OLDER = """
-    PRAGMA defer_foreign_keys = ON;
-    INSERT INTO project VALUES (1, 'Old', 2, '2026-11-23T00:00:00+00:00', 1, 1, 1);
-    INSERT INTO job VALUES (1, 1, 'fine-tune', 'done', '{"a": 1}', '{}', '{"x": 1}', '',
-        '2026-11-23T00:00:00+00:00', '2026-11-23T00:00:00+00:00');
-    INSERT INTO job VALUES (2, 1, 'fine-tune', 'running', '{"a": 2}', '{}', '{}', '',
-        '2026-11-23T00:00:00+00:00', NULL);
-    INSERT INTO model_version VALUES (1, NULL, NULL, NULL, 'bundled', 'b', 'bundled', '{}',
-        '2026-11-23T00:00:00+00:00');
-    INSERT INTO model_version VALUES (2, 1, 1, 1, 'tuned', 't', 'promoted', '{"iou": 0.5}',
-        '2026-11-23T00:00:00+00:00')
-"""
