@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=Path, help="bundled checkpoint")
     parser.add_argument("--threads", type=int, help="CPU threads of the model")
     parser.add_argument("--device", help="auto, cpu or cuda")
+    parser.add_argument("--backend", help="auto, torch or onnx: what runs the model on a CPU")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     trade.add_import(commands)
     trade.add_export(commands)
@@ -64,4 +65,4 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_SETTINGS = ("data_dir", "host", "port", "weights", "threads", "device")
+_SETTINGS = ("data_dir", "host", "port", "weights", "threads", "device", "backend")

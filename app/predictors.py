@@ -6,6 +6,7 @@ from threading import Lock
 
 import numpy as np
 
+from app.backends import Backends
 from app.errors import NotFound
 from app.settings import Settings
 from mal_core.errors import CheckpointError
@@ -17,8 +18,9 @@ CACHED_MODELS = 2
 class Predictors:
     """The newest used ones stay in memory; thread-safe."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, backends: Backends | None = None) -> None:
         self._settings = settings
+        self._backends = backends
         self._kept: OrderedDict[str, Predictor] = OrderedDict()
         self._loading = Lock()
 
@@ -43,6 +45,8 @@ class Predictors:
                 if predictor.checkpoint.sha256 != sha256:
                     raise NotFound(f"the weights of {name} are damaged: roll back to others")
                 _try_out(predictor, name)
+                if self._backends is not None:
+                    self._backends.hasten(predictor, self.path_of(sha256))
                 self._kept[sha256] = predictor
                 if len(self._kept) > CACHED_MODELS:
                     self._kept.popitem(last=False)

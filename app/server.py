@@ -16,6 +16,7 @@ from app import ui
 from app.again import Again
 from app.api import Api, install
 from app.auth import Sessions
+from app.backends import Backends
 from app.batch import Batch
 from app.canvas import STATIC
 from app.desk import Desk
@@ -48,7 +49,8 @@ def build_app(settings: Settings) -> FastAPI:
     except OSError as error:
         raise StudioError(f"the data folder cannot be made: {error.strerror}") from error
     store = Store(settings.database)
-    workflow = Workflow(settings, store)
+    backends = Backends(settings)
+    workflow = Workflow(settings, store, backends)
     intake = Intake(settings)
     again, batch = Again(settings, store, workflow), Batch(settings, store, workflow)
     jobs = Jobs(settings, store, workflow, again)
@@ -62,6 +64,7 @@ def build_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        backends.close()
         jobs.close()
         again.close()
         batch.close()

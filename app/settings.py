@@ -14,6 +14,7 @@ from typing import Any
 import skimage.data
 
 from app.errors import StudioError
+from mal_core.config import BACKENDS
 
 _PREFIX = "MAL_"
 PHOTOS = Path(skimage.data.__file__).parent  # freely licensed; scikit-image brings them along
@@ -43,6 +44,8 @@ class Settings:
         max_upload_bytes: largest single file taken, in bytes.
         threads: CPU threads of the model.
         device: "auto", "cpu", "cuda" or "mps".
+        backend: what runs the model on a CPU: "auto" (ONNX Runtime where it is faster), "torch"
+            or "onnx".
 
     Raises:
         StudioError: a value cannot be used; the text says which and what must hold.
@@ -57,6 +60,7 @@ class Settings:
     max_upload_bytes: int = 2 * 1024**3
     threads: int = field(default_factory=_cpu_count)
     device: str = "auto"
+    backend: str = "auto"
 
     def __post_init__(self) -> None:
         _check_host(self.host)
@@ -66,6 +70,8 @@ class Settings:
         _check_range("threads", self.threads, 1, 1024)
         if self.device not in _DEVICES:
             raise StudioError(f"device must be one of {', '.join(_DEVICES)}, got {self.device!r}")
+        if self.backend not in BACKENDS:
+            raise StudioError(f"backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], **overrides: object) -> "Settings":
@@ -112,6 +118,11 @@ class Settings:
     def models(self) -> Path:
         """Folder of the published weights, by content hash."""
         return self.data_dir / "models"
+
+    @property
+    def exported(self) -> Path:
+        """Folder of the weights as ONNX, made from the published ones; may be deleted."""
+        return self.data_dir / "onnx"
 
     @property
     def uploads(self) -> Path:

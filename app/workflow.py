@@ -15,6 +15,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from app.backends import Backends
 from app.errors import Conflict, NotAllowed
 from app.history import (
     PROPOSED,
@@ -55,12 +56,12 @@ class Proposal:
 class Workflow:
     """What a person does to the images of a project; thread-safe."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, backends: Backends | None = None) -> None:
         self.settings = settings
         self.store = store
         self._pyramids = Pyramids(settings)
         self._images: OrderedDict[int, Pixels] = OrderedDict()
-        self._predictors = Predictors(settings)
+        self._predictors = Predictors(settings, backends)
         self._decoding = Lock()
         self._labelling = Lock()  # the model itself uses all cores
 

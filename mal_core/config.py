@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 Config = TypeVar("Config")
 COCO_BOXES = 860_001  # of train2017, without crowds
 SUPERVISION = ("mixed", "boxes", "masks")
+BACKENDS = ("auto", "torch", "onnx")  # what runs a network on a CPU
 BACKBONE = re.compile(r"(vit|deit3?)_[a-z0-9_]{0,40}patch16_[a-z0-9_]{1,40}")
 
 

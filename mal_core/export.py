@@ -67,13 +67,18 @@ def export(checkpoint: Checkpoint, path: Path) -> Trial:
     return trial
 
 
+def missing_libraries() -> list[str]:
+    """What the export needs and is not installed."""
+    return [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
+
+
 def to_onnx(checkpoint: Checkpoint) -> bytes:
     """A checkpoint as a sealed ONNX file, not yet compared with anything.
 
     Raises:
         BackendError: onnx or onnxscript is missing, or the network cannot be exported.
     """
-    if missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
+    if missing := missing_libraries():
         raise BackendError(f"the export needs {' and '.join(missing)}: see requirements-extra.txt")
     inputs = trial_inputs(checkpoint.crop.size, 2)
     sizes = {0: torch.export.Dim(BATCH_DIM)}

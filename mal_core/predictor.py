@@ -4,6 +4,7 @@ Stateless: every call brings its image, so one predictor serves any number of th
 the network may run on ONNX Runtime, where that is faster.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -27,6 +28,7 @@ from mal_core.runtime import Network, beside, choose
 from mal_core.strokes import change_where_pointed, spread
 
 BATCH = 16
+log = logging.getLogger(__name__)
 SURE = 1e-4  # how near to 0 or 1 a mask is as a probability
 SUSPICIOUS_FILL = (0.05, 0.95)  # mask area / box area; DiscoBox's filter for useless masks
 
@@ -181,7 +183,7 @@ class Predictor:
             device: "auto" (CUDA where there is one), "cpu", "cuda" or a torch device name.
             refine: whether and how edges follow the image; None: as `RefineConfig()` says.
             backend: "torch", "onnx" or "auto", see `hasten`; the exported network lies beside
-                the checkpoint.
+                the checkpoint. With "auto" a file that cannot be used is logged, and torch answers.
 
         Raises:
             CheckpointError: the file cannot be used.
@@ -189,8 +191,18 @@ class Predictor:
             BackendError: "onnx" was asked for and cannot be had.
         """
         predictor = cls(checkpoints.load(Path(path)), choose_device(device), refine)
-        predictor.hasten(beside(Path(path)), backend)
+        try:
+            predictor.hasten(beside(Path(path)), backend)
+        except BackendError as error:
+            if backend == "onnx":
+                raise
+            log.warning("%s; torch answers instead", error)
         return predictor
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether it runs on the CPU."""
+        return self._device.type == "cpu"
 
     @property
     def backend(self) -> str:
@@ -204,14 +216,14 @@ class Predictor:
 
         Args:
             exported: what `export-onnx` made of the checkpoint; it need not exist.
-            backend: "auto": ONNX Runtime where it is installed, the file is whole, and its
-                answers are torch's and come sooner. "onnx": the same, but never mind the speed.
-                "torch": as before.
+            backend: "auto": ONNX Runtime where it is installed, the file is there, and its
+                answers are torch's and come sooner. "onnx": never mind the speed. "torch": torch.
 
         Raises:
-            BackendError: "onnx" was asked for and cannot be had.
+            BackendError: the file cannot be used or answers otherwise than torch; or "onnx" was
+                asked for and cannot be had. It answers as before.
         """
-        if self._device.type == "cpu":
+        if self.is_on_cpu:
             origin = (self.checkpoint.sha256, self.checkpoint.crop.size)
             self._network = choose(backend, self._in_torch, exported, origin)
         elif backend == "onnx":

@@ -26,7 +26,6 @@ try:
 except ImportError:  # it is a choice: torch answers without it
     onnxruntime = _state = None
 
-BACKENDS = ("auto", "torch", "onnx")
 TOLERANCE = 1e-4  # of a logit
 MAX_BYTES = 2 * 2**30  # of a protobuf
 PAIRS = 5  # interleaved runs of both networks, to see which is faster
@@ -44,6 +43,11 @@ _FAILURES: tuple[type[Exception], ...] = (
     *(RuntimeError, ValueError),
     *(kind for kind in _KINDS if issubclass(kind, Exception)),
 )
+
+
+def is_installed() -> bool:
+    """Whether ONNX Runtime is here."""
+    return onnxruntime is not None
 
 
 def beside(weights: Path) -> Path:
@@ -101,7 +105,7 @@ class OnnxNetwork:
     """
 
     def __init__(self, data: bytes, sha256: str, size: int, *, together: bool = False) -> None:
-        if onnxruntime is None:
+        if not is_installed():
             raise BackendError("onnxruntime is not installed: see requirements-extra.txt")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -235,28 +239,22 @@ def choose(
     """The network that shall answer.
 
     Args:
-        backend: "torch": the one in hand. "onnx": the exported one, if it answers the same.
-            "auto": the exported one, if it answers the same and sooner; torch where it is
-            missing or anything is wrong with it.
+        backend: "torch": the one in hand. "onnx": the exported one. "auto": the exported one if
+            it answers sooner; the one in hand, too, where ONNX Runtime or the file is missing.
         slow: the network in torch.
         exported: the file of `export-onnx`.
         origin: SHA-256 of the checkpoint, and S, the side of its crops.
         clock: seconds.
 
     Raises:
-        BackendError: "onnx" was asked for and cannot be had.
+        BackendError: the file cannot be used or answers otherwise than torch; or "onnx" was asked
+            for and cannot be had.
     """
-    if backend == "torch" or (backend == "auto" and not (onnxruntime and exported.exists())):
+    if backend == "torch" or (backend == "auto" and not (is_installed() and exported.exists())):
         return slow
-    try:
-        quick = OnnxNetwork(read_sealed(exported), *origin)
-        trials = [trial_inputs(origin[1], 1 + seed % 2, seed) for seed in range(PAIRS)]
-        trial = compare(slow, quick, trials, clock)
-        trial.check()
-    except BackendError as error:
-        if backend == "onnx":
-            raise
-        log.warning("%s; torch answers instead", error)
-        return slow
+    quick = OnnxNetwork(read_sealed(exported), *origin)
+    trials = [trial_inputs(origin[1], 1 + seed % 2, seed) for seed in range(PAIRS)]
+    trial = compare(slow, quick, trials, clock)
+    trial.check()
     log.info("ONNX Runtime takes %.2f of torch's time", trial.ratio)
     return quick if backend == "onnx" or trial.ratio < 1 else slow

@@ -23,8 +23,9 @@ LAYERS = {
     "app": (
         *("errors", "settings", "records", "people", "session", "history", "leases"),
         *("schema", "migrations", "store", "lockout", "accounts", "auth", "images", "exchange"),
-        *("predictors", "workflow", "review", "learning", "gate", "ledger", "health"),
-        *("children", "worker", "rounds", "again", "batch", "jobs", "registry", "pictures"),
+        *("children", "backends", "predictors", "workflow", "review", "learning", "gate"),
+        *("ledger", "health", "worker", "rounds", "again", "batch", "jobs", "registry"),
+        "pictures",
         *("library", "bodies", "api", "desk", "presence", "together", "canvas", "pages"),
         *("ui", "server", "trade", "roster"),
         *("backup", "checkup", "restore"),

@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
-from mal_core.config import Config, from_options
+from mal_core.config import BACKENDS, Config, from_options
 from mal_core.errors import InputError
 from mal_core.predictor import Predictor
 from mal_core.refine import METHODS, RefineConfig
-from mal_core.runtime import BACKENDS
 
 BUNDLED = Path(__file__).resolve().parents[2] / "weights" / "mal-small-256.safetensors"
 Run = Callable[[argparse.Namespace], None]

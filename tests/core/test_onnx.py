@@ -28,6 +28,7 @@ from mal_core.runtime import (
     Inputs,
     OnnxNetwork,
     Trial,
+    beside,
     choose,
     compare,
     read_sealed,
@@ -153,9 +154,23 @@ def test_a_file_that_is_not_whole_is_refused_before_it_is_read(
     path.write_bytes(spoil(studio.data))
     with pytest.raises(BackendError, match=message):
         read_sealed(path)
-    assert choose("auto", studio.in_torch, path, studio.origin) == studio.in_torch
-    with pytest.raises(BackendError, match=message):
-        choose("onnx", studio.in_torch, path, studio.origin)
+    predictor = Predictor(studio.checkpoint, torch.device("cpu"))
+    for backend in ("auto", "onnx"):
+        with pytest.raises(BackendError, match=message):
+            predictor.hasten(path, backend)
+        assert predictor.backend == "torch"
+
+
+def test_a_damaged_file_beside_the_weights_leaves_torch_to_answer(
+    studio: Exported, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(studio.weights.read_bytes())
+    beside(weights).write_bytes(flip(studio.data, 0.5))
+    assert Predictor.load(weights, "cpu", backend="auto").backend == "torch"
+    assert "weights.onnx is damaged" in caplog.text
+    with pytest.raises(BackendError, match="damaged"):
+        Predictor.load(weights, "cpu", backend="onnx")
 
 
 def test_a_file_that_is_missing_or_too_large_is_refused(

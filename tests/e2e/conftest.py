@@ -52,7 +52,7 @@ class Studio:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "app.py", "--data-dir", str(self.data)),
-                    *("--port", str(self.port), *self._flags),
+                    *("--port", str(self.port), "--backend", "torch", *self._flags),
                 ],
                 cwd=ROOT,
                 stdout=log,

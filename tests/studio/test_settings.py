@@ -54,6 +54,7 @@ def test_an_address_others_can_reach_is_refused_as_there_are_no_users(host: str)
         pytest.param({"MAL_THREADS": "0"}, "threads must be 1", id="no thread"),
         pytest.param({"MAL_MAX_PIXELS": "-1"}, "max_pixels must be 1", id="no pixel"),
         pytest.param({"MAL_DEVICE": "gpu"}, "device must be one of", id="unknown device"),
+        pytest.param({"MAL_BACKEND": "ort"}, "backend must be one of", id="unknown backend"),
         pytest.param({"MAL_PROT": "1"}, "MAL_PROT is not a setting", id="misspelt"),
     ],
 )
