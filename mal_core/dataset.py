@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image as PilImage
-from PIL import ImageOps
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from mal_core.coco import Annotation, Dataset, ImageRecord
 from mal_core.config import CropConfig
+from mal_core.decode import to_pixels
 from mal_core.errors import BadBox, BadDataset, BadImage, BadMask
 from mal_core.finetune_config import FinetuneConfig
 from mal_core.geometry import Box, Crop, Image, check_boxes
@@ -63,10 +62,15 @@ def load_image(folder: Path, record: ImageRecord) -> Image:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise BadImage(f"{record.file_name} leaves the image folder")
     image = read_image(path)
+    check_size(image, record)
+    return image
+
+
+def check_size(image: Image, record: ImageRecord) -> None:
+    """Raise BadImage if an upright image is not of the size that its data set says."""
     if image.shape[:2] != (record.height, record.width):
         wanted, got = f"{record.width}x{record.height}", f"{image.shape[1]}x{image.shape[0]}"
         raise BadImage(f"{record.file_name} is {got}, but the data set says {wanted}")
-    return image
 
 
 def read_image(path: Path) -> Image:
@@ -76,9 +80,8 @@ def read_image(path: Path) -> Image:
         BadImage: the file is missing, not an image, or damaged.
     """
     try:
-        with PilImage.open(path, formats=["JPEG", "PNG", "WEBP", "BMP", "TIFF"]) as file:
-            return np.array(ImageOps.exif_transpose(file).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as error:
+        return to_pixels(path)
+    except BadImage as error:
         raise BadImage(f"cannot read {path.name} as an image: {error}") from error
 
 

@@ -12,7 +12,17 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import only modules written before it in its own row.
 LAYERS = {
     "mal_core": (
-        *("errors", "files", "journal", "config", "finetune_config", "memory", "runstate"),
+        *(
+            "errors",
+            "files",
+            "journal",
+            "decode",
+            "sources",
+            "config",
+            "finetune_config",
+            "memory",
+            "runstate",
+        ),
         *("geometry", "masks", "bulk", "polygons", "prompts"),
         *("encoder", "decoder", "paper", "model", "mae", "crf", "losses", "teacher", "metrics"),
         *("coco", "dataset", "pool", "paste", "views", "checkpoint", "convert", "refine"),
