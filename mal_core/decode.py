@@ -95,7 +95,12 @@ class Decoder:
         few = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         pipe = subprocess.PIPE
         return subprocess.Popen(  # noqa: S603 - our own module
-            self._command, stdin=pipe, stdout=pipe, cwd=_ROOT, env=os.environ | few
+            self._command,
+            stdin=pipe,
+            stdout=pipe,
+            cwd=_ROOT,
+            env=os.environ | few,
+            process_group=0,  # Ctrl-C is for the parent, whose end it sees
         )
 
 

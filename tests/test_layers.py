@@ -28,7 +28,8 @@ LAYERS = {
         *("coco", "dataset", "pool", "paste", "views", "checkpoint", "convert", "refine"),
         *("runtime", "export", "strokes", "predictor", "annotator", "calibrate", "evaluate"),
         *("material", "features", "tuning", "judging", "finetune", "simulate", "trainer"),
-        *("pretrain", "autolabel", "commands", "__main__"),
+        *("pretrain", "shards", "parquet", "team", "cluster", "merge", "labeller", "autolabel"),
+        *("worker", "commands", "__main__"),
     ),
     "app": (
         *("errors", "settings", "records", "people", "session", "history", "leases"),

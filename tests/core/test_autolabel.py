@@ -1,8 +1,9 @@
 """Label generation: what it adds and keeps, what fails alone, and that a killed run goes on."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mal_core import coco
-from mal_core.autolabel import CHUNK, Labeller, label_file
+from mal_core.autolabel import Event, Order, label_file
 from mal_core.calibrate import Calibration, features
 from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Dataset
@@ -21,9 +22,11 @@ from mal_core.config import LabelConfig
 from mal_core.dataset import read_image
 from mal_core.errors import BadDataset, InputError
 from mal_core.geometry import Box, Image
+from mal_core.labeller import CHUNK, Labeller, label_here
 from mal_core.masks import RLE
 from mal_core.predictor import Prediction, Predictor
 from mal_core.refine import RefineConfig
+from mal_core.shards import Shelf
 
 Draw = Callable[[int, int], Dataset]
 Document = dict[str, Any]
@@ -69,10 +72,20 @@ def write(document: Document, tmp_path: Path) -> Callable[[], Path]:
     return to_file
 
 
+def start(
+    data: Path, labeller: Labeller, images: str = "images", **options: bool
+) -> Iterator[Event]:
+    """One run of this process into masks.json beside the data, two boxes a shard."""
+    shelf = Shelf(data.with_name("masks.json.shards"))
+    crew = partial(label_here, labeller, data.with_name(images), shelf)
+    order = Order(data, data.with_name("masks.json"), shelf, size=2)
+    return label_file(order, labeller, crew, **options)
+
+
 def label(data: Path, labeller: Labeller, **options: bool) -> tuple[list[Any], Document]:
     """Run to the end; the events and the new file, which must be alone."""
     out = data.with_name("masks.json")
-    events = list(label_file(data, data.with_name("images"), out, labeller, **options))
+    events = list(start(data, labeller, **options))
     assert {p.name for p in data.parent.iterdir()} == {"boxes.json", "images", "masks.json"}
     return events, json.loads(out.read_bytes())
 
@@ -207,9 +220,9 @@ def test_unusable_images_and_boxes_fail_alone_and_are_named(
 def test_a_run_without_a_single_mask_is_an_error_and_writes_nothing(
     write: Callable[[], Path], labeller: Labeller, tmp_path: Path
 ) -> None:
-    data, out = write(), tmp_path / "masks.json"
+    data = write()
     with pytest.raises(InputError, match=r"none of 6 boxes got a mask; the first: cannot read 0"):
-        list(label_file(data, tmp_path / "elsewhere", out, labeller))
+        list(start(data, labeller, "elsewhere"))
     assert {p.name for p in tmp_path.iterdir()} == {"boxes.json", "images"}
 
 
@@ -278,24 +291,23 @@ def test_a_crowded_image_is_answered_in_parts_as_if_at_once(
 def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(
     write: Callable[[], Path], labeller: Labeller, tmp_path: Path
 ) -> None:
-    data, folder, out = write(), tmp_path / "images", tmp_path / "masks.json"
+    data, out, shards = write(), tmp_path / "masks.json", tmp_path / "masks.json.shards"
     label(data, labeller)
     whole = out.read_bytes()
     for stop in range(IMAGES + 1):
         out.unlink(missing_ok=True)
-        run = label_file(data, folder, out, labeller)
+        run = start(data, labeller)
         for _ in range(1 + stop):
             next(run)
         run.close()
         assert not out.exists()
-        journal = tmp_path / "masks.json.part"
-        journal.write_bytes(journal.read_bytes()[:-9])  # the last line is torn
-        events = list(label_file(data, folder, out, labeller))
-        assert events[0]["resumed"] == max(0, stop - 1)
+        (shards / ".000000-0.json-draft").write_bytes(b"to")  # what a killed process leaves
+        events = list(start(data, labeller))
+        assert events[0]["resumed"] == stop
         numbers = [e["done"] for e in events if e["event"] == "image"]
         assert numbers == list(range(events[0]["resumed"] + 1, IMAGES + 1))
         assert out.read_bytes() == whole
-        assert not journal.exists()
+        assert not shards.exists()
 
 
 def test_images_that_failed_are_tried_again_when_a_run_goes_on(
@@ -306,7 +318,7 @@ def test_images_that_failed_are_tried_again_when_a_run_goes_on(
     whole = out.read_bytes()
     content = (folder / "0.png").read_bytes()
     (folder / "0.png").unlink()
-    run = label_file(data, folder, out, labeller)
+    run = start(data, labeller)
     while next(run)["event"] != "image":
         pass
     run.close()
@@ -316,15 +328,16 @@ def test_images_that_failed_are_tried_again_when_a_run_goes_on(
 
 
 @pytest.mark.parametrize("change", ["data", "weights", "edges", "settings"])
-def test_another_run_s_journal_is_refused(
-    write: Callable[[], Path], labeller: Labeller, document: Document, tmp_path: Path, change: str
+def test_another_run_s_shards_are_refused(
+    write: Callable[[], Path], labeller: Labeller, document: Document, change: str
 ) -> None:
-    data, folder, out = write(), tmp_path / "images", tmp_path / "masks.json"
-    run = label_file(data, folder, out, labeller)
-    next(run)
+    data = write()
+    run = start(data, labeller)
+    assert next(run)["event"] == "start"
+    assert next(run)["event"] == "image"
     run.close()
     if change == "data":
-        document["info"] = "another"
+        by_id(document)[1]["bbox"][0] += 1
         write()
     elif change == "weights":
         other = replace(labeller.predictor.checkpoint, sha256="1" * 64)
@@ -335,15 +348,36 @@ def test_another_run_s_journal_is_refused(
     else:
         labeller = replace(labeller, config=LabelConfig(threshold=0.3))
     with pytest.raises(InputError, match="other data, weights or settings"):
-        list(label_file(data, folder, out, labeller))
+        list(start(data, labeller))
     label(data, labeller, restart=True)
+
+
+def test_what_is_no_shard_is_left_alone(
+    write: Callable[[], Path], labeller: Labeller, tmp_path: Path
+) -> None:
+    diary = tmp_path / "masks.json.shards" / "diary.txt"
+    diary.parent.mkdir()
+    diary.write_text("mine")
+    for restart in (False, True):
+        with pytest.raises(InputError, match=r"holds diary\.txt, which is no shard"):
+            list(start(write(), labeller, restart=restart))
+    assert diary.read_text() == "mine"
+
+
+def test_two_runs_cannot_write_one_file(write: Callable[[], Path], labeller: Labeller) -> None:
+    data = write()
+    run = start(data, labeller)
+    next(run)
+    with pytest.raises(InputError, match="another run is writing"):
+        next(start(data, labeller))
+    assert list(run)[-1]["labelled"] == 6
 
 
 def test_data_that_change_under_way_are_refused(
     write: Callable[[], Path], labeller: Labeller, document: Document, tmp_path: Path
 ) -> None:
     data, out = write(), tmp_path / "masks.json"
-    run = label_file(data, tmp_path / "images", out, labeller)
+    run = start(data, labeller)
     next(run)
     document["info"] = "another"
     write()
@@ -352,7 +386,7 @@ def test_data_that_change_under_way_are_refused(
     assert not out.exists()
 
 
-def test_a_failed_write_leaves_the_old_file_and_the_journal(
+def test_a_failed_write_leaves_the_old_file_and_the_shards(
     write: Callable[[], Path], labeller: Labeller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, out = write(), tmp_path / "masks.json"
@@ -362,9 +396,9 @@ def test_a_failed_write_leaves_the_old_file_and_the_journal(
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("mal_core.autolabel.move_whole", fail)
+        patch.setattr("mal_core.merge.move_whole", fail)
         with pytest.raises(OSError, match="disk full"):
-            list(label_file(data, tmp_path / "images", out, labeller))
+            list(start(data, labeller))
     assert out.read_text() == "old"
     events, _ = label(data, labeller)
     assert events[0]["resumed"] == IMAGES

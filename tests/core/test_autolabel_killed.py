@@ -1,64 +1,129 @@
-"""Label generation as a program: killed at random, it ends in the bytes of an unbroken run."""
+"""Label generation as a program: whoever is killed, it ends in the bytes of an unbroken run."""
 
-import os
-import signal
+import json
+import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mal_core import checkpoint as checkpoints
 from mal_core import coco
+from mal_core.__main__ import main
 from mal_core.checkpoint import Checkpoint
 from mal_core.coco import Dataset
-from mal_core.commands.options import BUNDLED
+from mal_core.decode import DEADLY
+from tests.core import breaker
 
 Draw = Callable[[int, int], Dataset]
+IMAGES, SHARD_IMAGES, HOSTILE = 48, 2, 7  # number HOSTILE kills its decoder
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_a_killed_program_goes_on_and_ends_in_the_same_bytes(
-    draw_dataset: Draw, tiny: Checkpoint, tmp_path: Path
-) -> None:
-    """SIGKILL after random numbers of images, three times, then to the end."""
+@pytest.fixture
+def words(draw_dataset: Draw, tiny: Checkpoint, tmp_path: Path) -> list[str]:
+    """`label` on boxes of many small images, one of which kills its decoder."""
     weights, data = tmp_path / "tiny.safetensors", tmp_path / "boxes.json"
     checkpoints.save(tiny.model, weights, tiny.metadata)
-    boxes = draw_dataset(0, 60)
+    boxes = draw_dataset(0, IMAGES)
     bare = [replace(a, rle=None) for a in boxes.annotations]
     coco.save(replace(boxes, annotations=bare), data)
-    words = ["label", data, tmp_path / "images", "--weights", weights, "--threads", "1", "--out"]
-    command = [sys.executable, "-m", "mal_core", *map(str, words)]
-    whole, out = tmp_path / "whole.json", tmp_path / "masks.json"
-    assert program([*command, str(whole)]).wait() == 0
-    kills = 0
-    random = np.random.default_rng(0)
-    for rows in np.sort(random.integers(2, 45, 3)):
-        running = program([*command, str(out)])
-        kill_at(running, out.with_name("masks.json.part"), int(rows))
-        kills += running.wait() == -signal.SIGKILL
-    assert kills, "the runs were too quick to be killed"
-    assert program([*command, str(out)]).wait() == 0
-    assert out.read_bytes() == whole.read_bytes()
-    assert not out.with_name("masks.json.part").exists()
+    (tmp_path / "images" / f"{HOSTILE}.png").write_bytes(breaker.DEADLY)
+    words = ["label", data, tmp_path / "images", "--weights", weights, "--threads", 1]
+    return [*map(str, words), "--shard-boxes", str(2 * SHARD_IMAGES), "--device", "cpu"]
 
 
-def program(command: list[str]) -> subprocess.Popen[bytes]:
-    environment: Mapping[str, str] = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=BUNDLED.parent.parent, env=environment, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+@pytest.fixture
+def whole(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """What one process writes that nobody kills; the traps are set from here on."""
+    for name, value in {"OMP_NUM_THREADS": "1", **breaker.arm(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    out = tmp_path / "whole.json"
+    assert main([*words, "--out", str(out)]) == 0
+    return out.read_bytes()
 
 
-def kill_at(running: subprocess.Popen[bytes], journal: Path, rows: int) -> None:
-    """Kill a program once its journal has so many rows, unless it is over before."""
-    while running.poll() is None:
-        if journal.exists() and journal.read_bytes().count(b"\n") > rows:
-            running.kill()
-            return
+def start(words: list[str], out: Path, *more: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "mal_core", *words, "--out", str(out), *more]
+    null = subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=breaker.ROOT, stdout=null, stderr=null)
+
+
+def shards_done(out: Path) -> int:
+    return len(list(out.with_name(f"{out.name}.shards").glob("[!.]*")))
+
+
+def wait_for(running: subprocess.Popen[bytes], out: Path, shards: int) -> bool:
+    """Wait for so many shards; whether the program still runs then."""
+    while running.poll() is None and shards_done(out) < shards:
         time.sleep(0.002)
+    return running.poll() is None
+
+
+def kill_some(
+    running: subprocess.Popen[bytes], out: Path, victims: list[str], chance: random.Random
+) -> int:
+    """Kill one process of each kind in turn, each after another shard is done; how many died."""
+    kills = 0
+    for words in victims:
+        if wait_for(running, out, shards_done(out) + 1):
+            time.sleep(chance.uniform(0, 0.03))
+            found = breaker.descendants(running.pid, words)
+            kills += bool(found) and breaker.kill(chance.choice(found))
+    return kills
+
+
+def check(out: Path, whole: bytes, watch: list[tuple[int, int]], kills: int) -> None:
+    """The bytes of the unbroken run; each box once; no rework beyond a shard a kill."""
+    assert out.read_bytes() == whole
+    entries = json.loads(whole)["annotations"]
+    assert len({entry["id"] for entry in entries}) == len(entries) == 2 * IMAGES
+    lost = {e["image_id"]: e["mal_error"] for e in entries if "mal_error" in e}
+    assert lost == {HOSTILE: f"cannot read {HOSTILE}.png as an image: {DEADLY}"}
+    times = Counter(image for image, _ in watch)
+    assert set(times) == set(range(IMAGES))
+    assert times.total() - IMAGES <= kills * SHARD_IMAGES
+
+
+def test_a_killed_program_goes_on_and_ends_in_the_same_bytes(
+    words: list[str], whole: bytes, tmp_path: Path
+) -> None:
+    out = tmp_path / "masks.json"
+    running = start(words, out)
+    assert wait_for(running, out, 5), "the run was too quick to be killed"
+    running.kill()
+    running.wait()
+    assert not out.exists()
+    assert main([*words, "--out", str(out)]) == 0
+    assert out.read_bytes() == whole
+    assert not out.with_name("masks.json.shards").exists()
+
+
+def test_killed_workers_and_decoders_change_nothing(
+    words: list[str], whole: bytes, tmp_path: Path
+) -> None:
+    out = tmp_path / "masks.json"
+    running = start(words, out, "--workers", "2")
+    victims = ["mal_core.decode", "mal_core.worker"]
+    kills = kill_some(running, out, victims, random.Random(1))
+    assert running.wait() == 0
+    assert kills == 2
+    check(out, whole, breaker.watched(tmp_path), kills)
+
+
+def test_killed_actors_of_ray_change_nothing(
+    words: list[str], whole: bytes, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    out = tmp_path / "masks.json"
+    running = start(words, out, "--workers", "2", "--ray")
+    kills = kill_some(running, out, ["ray::", "mal_core.worker"], random.Random(2))
+    assert running.wait() == 0
+    assert kills == 2
+    check(out, whole, breaker.watched(tmp_path), kills)
