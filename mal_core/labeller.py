@@ -88,12 +88,14 @@ class Labeller:
     def header(self) -> Header:
         """What an answer depends on besides the data, JSON-ready."""
         used = self.calibration if self.config.score else None
-        return {
+        header = {
             "weights": self.predictor.checkpoint.sha256,
             "settings": asdict(self.config),
             "refine": asdict(self.predictor.refine),
             "calibration": None if used is None else asdict(used),
         }
+        backend = self.predictor.backend  # torch is the reference; others differ by pixels
+        return header if backend == "torch" else {**header, "backend": backend}
 
     def work(self, dataset: Dataset) -> Work:
         """The images with boxes that want a mask, and those boxes.
@@ -209,9 +211,11 @@ def make_labeller(job: Job) -> Labeller:
     Raises:
         CheckpointError: the weights cannot be used.
         InputError: this machine has no such device.
+        BackendError: "onnx" was asked for and cannot be had.
     """
     weights, config = Path(job.weights), LabelConfig(**job.config)
-    predictor = Predictor.load(weights, job.device, RefineConfig(method=job.refine))
+    refine = RefineConfig(method=job.refine)
+    predictor = Predictor.load(weights, job.device, refine, job.backend)
     if not config.score:
         return Labeller(predictor, config)
     sha256 = predictor.checkpoint.sha256

@@ -37,6 +37,7 @@ class Job:
     Attributes:
         weights: path of the checkpoint.
         device: for `Predictor.load`.
+        backend: that runs the network, for `Predictor.load`.
         refine: method by which edges follow the image.
         threads: of the CPU for one process; None: torch's choice.
         config: fields of LabelConfig.
@@ -47,6 +48,7 @@ class Job:
 
     weights: str
     device: str
+    backend: str
     refine: str
     threads: int | None
     config: Mapping[str, Any]

@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
     add_device(command)
     add_threshold(command)
     add_refine(command)
-    add_backend(command)
+    add_backend(command, usual="torch")  # a run that goes on must not change its mind
 
 
 def add_crew(command: argparse.ArgumentParser) -> None:
@@ -77,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError("label needs --out MASKS.json, --shards DIR, or both")
     job = _job(arguments)
     labeller = make_labeller(job)
+    job = replace(job, backend=labeller.predictor.backend)  # of one mind with all workers
     if labeller.config.score and labeller.calibration is None:
         print(f"note: {UNCALIBRATED}", file=sys.stderr)
     shelf = Shelf(job.shelf, job.form)
@@ -99,6 +100,7 @@ def _job(arguments: argparse.Namespace) -> Job:
     return Job(
         weights=str(arguments.weights.resolve()),
         device=arguments.device,
+        backend=arguments.backend,
         refine=arguments.refine,
         threads=threads,
         config=asdict(config),

@@ -12,7 +12,7 @@ from mal_core.errors import MALError
 from mal_core.shards import Shard, cut
 from mal_core.team import DEATHS_IN_A_ROW, POISON, STRIKES, Job, label_together
 
-JOB = Job("w", "cpu", "none", 1, {}, "images", "shards", "coco")
+JOB = Job("w", "cpu", "torch", "none", 1, {}, "images", "shards", "coco")
 
 
 @pytest.fixture(autouse=True)
