@@ -14,8 +14,8 @@ LAYERS = {
     "mal_core": (
         *(
             "errors",
+            "extras",
             "files",
-            "journal",
             "decode",
             "sources",
             "config",

@@ -352,18 +352,6 @@ def test_another_run_s_shards_are_refused(
     label(data, labeller, restart=True)
 
 
-def test_what_is_no_shard_is_left_alone(
-    write: Callable[[], Path], labeller: Labeller, tmp_path: Path
-) -> None:
-    diary = tmp_path / "masks.json.shards" / "diary.txt"
-    diary.parent.mkdir()
-    diary.write_text("mine")
-    for restart in (False, True):
-        with pytest.raises(InputError, match=r"holds diary\.txt, which is no shard"):
-            list(start(write(), labeller, restart=restart))
-    assert diary.read_text() == "mine"
-
-
 def test_two_runs_cannot_write_one_file(write: Callable[[], Path], labeller: Labeller) -> None:
     data = write()
     run = start(data, labeller)

@@ -133,6 +133,16 @@ def test_a_damaged_shard_is_named(shard: Shard, tmp_path: Path) -> None:
             shelf.get(shard.name)
 
 
+def test_what_is_no_shard_is_left_alone(shard: Shard, tmp_path: Path) -> None:
+    shelf, diary = Shelf(tmp_path), tmp_path / "diary.txt"
+    shelf.put(shard, ANSWERS)
+    diary.write_text("mine")
+    for act in (shelf.names, shelf.clear):
+        with pytest.raises(InputError, match=r"holds diary\.txt, which is no shard"):
+            act()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_coco_shard_is_a_coco_file(shard: Shard, tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     shelf.put(shard, ANSWERS)
