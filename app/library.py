@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.exchange import Exporter, ExportReport, Importer, ImportReport, get_format
+from app.exchange import (
+    Exporter,
+    ExportReport,
+    Importer,
+    ImportReport,
+    Tell,
+    get_format,
+    silent,
+)
 from app.images import Expanded, Found, Intake, expand
 from app.records import ModelState, ModelVersion, NewModel, Project
 from app.settings import PHOTOS, Settings
@@ -104,6 +112,8 @@ class Library:
         person: str,
         *,
         dry_run: bool = False,
+        replace: bool = False,
+        tell: Tell = silent,
     ) -> ImportReport:
         """Import boxes and masks, and images that come along: all of them, or none.
 
@@ -113,12 +123,15 @@ class Library:
             paths: files, folders or zips.
             person: in whose name.
             dry_run: write nothing; the report says what would be, problems included.
+            replace: the file's outlines become the newest revisions of objects that the project
+                has with others.
+            tell: told how far it is.
 
         Raises:
             BadDataset: with a line for each problem; nothing was changed.
             InputError: there is no such format.
         """
-        importer = Importer(self._settings, self._store)
+        importer = Importer(self._settings, self._store, tell)
         return importer.run(
             project_id,
             get_format(format_name),
@@ -126,6 +139,7 @@ class Library:
             person=person,
             now=datetime.now(UTC),
             dry_run=dry_run,
+            replace=replace,
         )
 
     def export(

@@ -173,6 +173,15 @@ class NewInstance:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What an instance that stands at a version is to be next."""
+
+    instance_id: int
+    version: int
+    draft: Draft
+
+
+@dataclass(frozen=True)
 class Revision:
     """One entry of an instance's append-only history."""
 

@@ -2,13 +2,15 @@
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from app.errors import NotFound, StudioError
-from app.exchange import FORMATS, Exporter, ExportReport, Importer, ImportReport, get_format
+from app.exchange import FORMATS, Exporter, ExportReport, Importer, ImportReport, Tell, get_format
 from app.records import Project
 from app.settings import Settings
 from app.store import Store
@@ -19,11 +21,17 @@ _LINES = 100  # of one kind, that are told
 
 
 def add_import(commands: Any) -> None:  # noqa: ANN401 - argparse's own type is private
-    """Add `import FORMAT PATH... --project P [--dry-run]`."""
+    """Add `import FORMAT PATH... --project P [--dry-run] [--replace]`."""
     parser = commands.add_parser("import", help="bring boxes and masks into a project")
     _add_common(parser)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="file, folder or zip")
     parser.add_argument("--dry-run", action="store_true", help="only say what would come in")
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="where the project has an object with another outline, take the file's;"
+        " the other stays in its history",
+    )
     parser.set_defaults(run=run_import)
 
 
@@ -45,15 +53,16 @@ def run_import(settings: Settings, arguments: argparse.Namespace) -> Iterator[st
     Raises:
         BadDataset: with a line for each problem; nothing was changed.
     """
-    with closing(open_store(settings)) as store:
+    with closing(open_store(settings)) as store, _bar() as tell:
         project = find_project(store, arguments.project)
-        report = Importer(settings, store).run(
+        report = Importer(settings, store, tell).run(
             project.id,
             get_format(arguments.format),
             arguments.paths,
             person=PERSON,
             now=datetime.now(UTC),
             dry_run=arguments.dry_run,
+            replace=arguments.replace,
         )
     if report.problems:
         raise BadDataset(report.problems)
@@ -121,6 +130,19 @@ def find_project(store: Store, wanted: str) -> Project:
     return fitting[0]
 
 
+@contextmanager
+def _bar() -> Iterator[Tell]:
+    """A progress bar on the error stream, where that is a terminal."""
+    with tqdm(unit="image", disable=None, leave=False) as bar:
+
+        def tell(what: str, done: int, total: int) -> None:
+            bar.set_description(what, refresh=False)
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield tell
+
+
 def _import_lines(report: ImportReport) -> Iterator[str]:
     facts = {
         "images": report.n_images,
@@ -128,6 +150,7 @@ def _import_lines(report: ImportReport) -> Iterator[str]:
         "masks": report.n_masks,
         "boxes": report.n_boxes,
         "proposals filled": report.n_filled,
+        "replaced": report.n_replaced,
         "known": report.n_known,
         "conflicts": len(report.conflicts),
         "crowds left out": report.n_crowds,

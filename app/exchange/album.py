@@ -67,10 +67,15 @@ class Album:
         self._stems = {stem_of(name): image for name, image in self._exported.items()}
         self._images = _Names([(image.file_name, image) for image in images])
         pictures = [name for name in files if _may_be_image(name, paints=paints)]
+        self._n_pictures = len(pictures)
         self._pictures = _Names([(_bare(name), name) for name in pictures])
         # Kept, since a second look at a data set must not decode anything again.
         self._matches: dict[str, Match | None] = {}
         self._found: dict[str, Match | None] = {}
+
+    def __len__(self) -> int:
+        """How many images a file can mean: those that came along, else those of the project."""
+        return self._n_pictures or len(self._known)
 
     def find(self, name: str) -> Size | None:
         """The image of a name, with or without its suffix, for formats that do not say its size.

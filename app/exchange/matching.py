@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.records import Box, Draft, Revision, State
+from app.session import MASK_STATES
 from mal_core.masks import iou
 
 ALIKE = 0.8
@@ -20,6 +21,7 @@ class Fate(StrEnum):
     NEW = "new"  # it is added
     KNOWN = "known"  # the project has it, or had it
     FILLED = "filled"  # a proposal of the project takes its mask over
+    REPLACED = "replaced"  # the project has it with another outline, which the file's follows
     DIFFERENT = "different"  # the project has it with another outline, which stays
 
 
@@ -39,7 +41,11 @@ class Verdict:
 
 
 def judge(
-    drafts: Sequence[Draft], history: Sequence[Revision], shown: Iterable[Draft] = ()
+    drafts: Sequence[Draft],
+    history: Sequence[Revision],
+    shown: Iterable[Draft] = (),
+    *,
+    replace: bool = False,
 ) -> list[Verdict]:
     """Match the instances of one image with those of the project.
 
@@ -47,6 +53,7 @@ def judge(
         drafts: what the file states, as the project would store it.
         history: every revision of the image's instances, oldest first.
         shown: what an export of the project's instances would show; equal to this is known, too.
+        replace: whether the file's outline takes the place of another one.
 
     Returns:
         A verdict for each draft. Equal to any revision, or to an earlier draft of the file: known.
@@ -67,7 +74,7 @@ def judge(
     free = [head for key, head in heads.items() if key not in taken]
     waiting = [place for place, verdict in enumerate(verdicts) if verdict is None]
     for place, head, value in _alike(drafts, waiting, free):
-        verdicts[place] = Verdict(_fate(drafts[place], head), head, value)
+        verdicts[place] = Verdict(_fate(drafts[place], head, replace=replace), head, value)
     return [verdict or Verdict(Fate.NEW) for verdict in verdicts]
 
 
@@ -105,11 +112,14 @@ def _likeness(one: Draft, other: Draft, box_iou: float) -> float:
     return iou(one.rle, other.rle) if areas[0] >= ALIKE * areas[1] else 0.0
 
 
-def _fate(draft: Draft, head: Revision) -> Fate:
+def _fate(draft: Draft, head: Revision, *, replace: bool) -> Fate:
     """What becomes of a draft that is alike, but not equal."""
     if draft.rle is None:
         return Fate.KNOWN
-    return Fate.FILLED if head.draft.state is State.PROPOSED else Fate.DIFFERENT
+    if head.draft.state is State.PROPOSED:
+        return Fate.FILLED
+    # What a person took out comes back by their own hand only.
+    return Fate.REPLACED if replace and head.draft.state in MASK_STATES else Fate.DIFFERENT
 
 
 def _key(draft: Draft) -> tuple[int, str | Box]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from app.exchange import FORMATS, reader_titles
+from app.exchange import FORMATS, Tell, reader_titles
 from app.library import Step
 from app.pages.batch import BatchSection
 from app.pages.house import (
@@ -30,6 +30,7 @@ from mal_core.errors import BadDataset
 IMAGE_TYPES = [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".zip"]
 FOLDERS = "A dropped folder loses the names of its sub-folders; a zip keeps them."
 LOOK_FIRST = "For images of this project, or with images. First you see what would come in."
+REPLACE = "Take the file's outlines where the project has others; the others stay in the history"
 PROGRESS = gr.Progress()  # Gradio finds it as the default of a handler's argument
 Told = tuple[str, float]  # a report, and the new stamp
 
@@ -115,13 +116,21 @@ class LibraryPage:
         source = gr.File(label="Drop files or zips", file_count="multiple", height=140)
         gr.HTML(note(LOOK_FIRST))
         found = gr.HTML()
+        replace = gr.Checkbox(label=REPLACE, visible=False)
         bring = gr.Button("Import", variant="primary", visible=False)
-        inputs = [self._project, kind, source]
-        for event in (source.upload, source.delete, source.clear):
-            event(self.look, inputs, [found, bring])
-        kind.input(self.look, inputs, [found, bring])
-        bring.click(self.bring, inputs, [found, bring, source, self._stamp], js=SEND_FIRST)
-        self._project.change(self.put_away, None, [found, bring, source], **QUIET)
+        inputs, outputs = [self._project, kind, source], [found, replace, bring]
+        for event in (source.upload, source.delete, source.clear, kind.input):
+            event(self.look, inputs, outputs, show_progress_on=found)
+        replace.input(self.look, [*inputs, replace], outputs, show_progress_on=found)
+        outputs = [*outputs, source]
+        self._project.change(self.put_away, None, outputs, **QUIET)
+        bring.click(
+            self.bring,
+            [*inputs, replace],
+            [*outputs, self._stamp],
+            js=SEND_FIRST,
+            show_progress_on=found,
+        )
 
     def _lay_export(self) -> None:
         gr.Markdown("### Export")
@@ -190,36 +199,65 @@ class LibraryPage:
         return "", new_stamp()
 
     @shown
-    def look(self, project_id: int, kind: str, paths: list[str] | None) -> tuple[str, gr.Button]:
-        """Say what an import would do, and offer it if nothing keeps it out; nothing is written."""
+    def look(
+        self,
+        project_id: int,
+        kind: str,
+        paths: list[str] | None,
+        replace: bool = False,
+        progress: gr.Progress = PROGRESS,
+    ) -> tuple[str, gr.Checkbox, gr.Button]:
+        """Say what an import would do, and offer it if nothing keeps it out; nothing is written.
+
+        To replace outlines is chosen for each file anew.
+        """
         if not paths:
-            return "", gr.Button(visible=False)
-        files = [Path(path) for path in paths]
+            return "", gr.Checkbox(value=False, visible=False), gr.Button(visible=False)
         found = self._house.library.import_files(
-            project_id, kind, files, LOCAL_PERSON, dry_run=True
+            project_id,
+            kind,
+            [Path(path) for path in paths],
+            LOCAL_PERSON,
+            dry_run=True,
+            replace=replace,
+            tell=_bar(progress),
         )
         title, lines = describe_import(found, dry_run=True)
-        html = report(title, lines, good=not (found.problems or found.unmatched))
-        return html, gr.Button(visible=not found.problems and found.n_images > 0)
+        return (
+            report(title, lines, good=not (found.problems or found.unmatched)),
+            gr.Checkbox(value=replace, visible=bool(found.conflicts or found.n_replaced)),
+            gr.Button(visible=not found.problems and found.n_images > 0),
+        )
 
     @shown
     def bring(
-        self, project_id: int, kind: str, paths: list[str] | None
-    ) -> tuple[str, gr.Button, None, float]:
+        self,
+        project_id: int,
+        kind: str,
+        paths: list[str] | None,
+        replace: bool,
+        progress: gr.Progress = PROGRESS,
+    ) -> tuple[str, gr.Checkbox, gr.Button, None, float]:
         """Import: all of it, or nothing."""
-        hidden = gr.Button(visible=False)
+        hidden = gr.Checkbox(value=False, visible=False), gr.Button(visible=False)
         try:
-            files = [Path(path) for path in paths or []]
-            done = self._house.library.import_files(project_id, kind, files, LOCAL_PERSON)
+            done = self._house.library.import_files(
+                project_id,
+                kind,
+                [Path(path) for path in paths or []],
+                LOCAL_PERSON,
+                replace=replace,
+                tell=_bar(progress),
+            )
         except BadDataset as error:
             html = report("Nothing was imported", error.problems, good=False)
-            return html, hidden, None, new_stamp()
+            return html, *hidden, None, new_stamp()
         html = report(*describe_import(done), good=not done.unmatched)
-        return html, hidden, None, new_stamp()
+        return html, *hidden, None, new_stamp()
 
-    def put_away(self) -> tuple[str, gr.Button, None]:
+    def put_away(self) -> tuple[str, gr.Checkbox, gr.Button, None]:
         """Another project was chosen: what was looked at is not for it."""
-        return "", gr.Button(visible=False), None
+        return "", gr.Checkbox(value=False, visible=False), gr.Button(visible=False), None
 
     @shown
     def export(
@@ -235,6 +273,11 @@ class LibraryPage:
     def forget(self) -> tuple[str, gr.DownloadButton]:
         """Take back an export's report and its download."""
         return "", gr.DownloadButton(visible=False)
+
+
+def _bar(progress: gr.Progress) -> Tell:
+    """A progress bar that an import can be told to move."""
+    return lambda what, done, total: progress((done, total), desc=what.capitalize(), unit="images")
 
 
 def _go_through(steps: Iterator[Step], progress: gr.Progress) -> Told:

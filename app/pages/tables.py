@@ -70,6 +70,7 @@ def describe_import(done: ImportReport, *, dry_run: bool = False) -> tuple[str, 
         (done.n_masks, "masks, as accepted"),
         (done.n_boxes, "boxes without a mask, for Propose masks below"),
         (done.n_filled, "masks in place of proposals"),
+        (done.n_replaced, "masks in place of others, which stay in the history"),
         (done.n_known, "in the project already"),
         (len(done.conflicts), "in the project with another outline, which stays"),
         (done.n_crowds, "crowds, left out"),
@@ -78,7 +79,7 @@ def describe_import(done: ImportReport, *, dry_run: bool = False) -> tuple[str, 
     lines = [f"{text}: {count}" for count, text in facts if count]
     lines += [f"no image of this project is named {name}" for name in done.unmatched]
     lines += [*done.conflicts, *done.left_out]
-    count = done.n_masks + done.n_boxes + done.n_filled
+    count = done.n_masks + done.n_boxes + done.n_filled + done.n_replaced
     end = "would be imported; nothing is yet" if dry_run else "imported"
     return f"{_many(count, 'instance')} on {_many(done.n_images, 'image')} {end}", lines
 

@@ -10,7 +10,7 @@ from app.store.accounts import Accounts
 from app.store.audit import Audit
 from app.store.foreign import Foreign
 from app.store.images import Images
-from app.store.instances import Instances
+from app.store.incoming import Incoming
 from app.store.jobs import Jobs
 from app.store.leases import Leases
 from app.store.logins import Logins
@@ -24,7 +24,7 @@ __all__ = ["Store", "fill", "newest_version"]
 
 
 class Store(
-    Projects, Images, Instances, Jobs, Models, People, Foreign, Accounts, Logins, Audit, Leases,
+    Projects, Images, Incoming, Jobs, Models, People, Foreign, Accounts, Logins, Audit, Leases,
     Tables, Soundness,
 ):  # fmt: skip
     """All that the studio remembers; see the base classes for what it can be asked.

@@ -67,16 +67,29 @@ class Instances(Database):
         if not instances:
             return []
         with self._write() as connection:
+            first = self.put_instances(instances, person, reason, now)
+            found = connection.execute(_heads().where(schema.instance.c.id >= first)).all()
+            return [row_to_instance(row) for row in found]
+
+    def put_instances(
+        self, instances: Sequence[NewInstance], person: str, reason: str, now: datetime
+    ) -> int:
+        """Add many instances as `add_instances` does, without reading them back.
+
+        Returns:
+            The id of the first; the others follow it in order.
+        """
+        with self._write() as connection:
+            if not instances:
+                return next_id(connection, "instance")
             images = {new.image_id: None for new in instances}
             rows = {key: fetch(connection, schema.image, key) for key in images}
             project_id = _one_project(rows.values())
-            check = _Checker(connection, project_id)
+            check = Checker(connection, project_id)
             for new in instances:
                 check_transition(None, new.draft.state)
                 check.draft(new.draft, rows[new.image_id])
-            first = _insert(connection, project_id, instances, (person, reason, now))
-            found = connection.execute(_heads().where(schema.instance.c.id >= first)).all()
-            return [row_to_instance(row) for row in found]
+            return _insert(connection, project_id, instances, (person, reason, now))
 
     def get_instance(self, instance_id: int) -> Instance:
         """One instance at its head, deleted or not.
@@ -178,7 +191,7 @@ class Instances(Database):
             old = _get(connection, instance_id)
             _check_version(old, expected_version)
             image = fetch(connection, schema.image, old.image_id)
-            _Checker(connection, image.project_id).draft(draft, image)
+            Checker(connection, image.project_id).draft(draft, image)
             holder = _holder(connection, old, (person, now), work.token)
             if holder is None and expected_version == old.version:
                 check_transition(old.draft.state, draft.state)
@@ -198,7 +211,7 @@ class Instances(Database):
         )
 
 
-class _Checker:
+class Checker:
     """Checks drafts against one project; asks the database about each key once."""
 
     def __init__(self, connection: Connection, project_id: int) -> None:
@@ -282,7 +295,7 @@ def _insert(
 ) -> int:
     """Insert checked instances with their first revisions; return the first instance's id."""
     number = take_numbers(connection, project_id, "next_instance", len(instances))
-    first, head = _next_id(connection, "instance"), _next_id(connection, "revision")
+    first, head = next_id(connection, "instance"), next_id(connection, "revision")
     owners = [
         {
             **{"id": first + i, "project_id": project_id, "image_id": new.image_id},
@@ -300,7 +313,7 @@ def _insert(
     return first
 
 
-def _next_id(connection: Connection, table: str) -> int:
+def next_id(connection: Connection, table: str) -> int:
     """Ids are counted on by hand, which is safe as no other writer is let in."""
     highest = func.max(schema.metadata.tables[table].c.id)
     return int(connection.execute(select(func.coalesce(highest, 0))).scalar_one()) + 1
@@ -337,7 +350,7 @@ def _add_revision(
     saving: _Saving,
     is_conflict: int,
 ) -> int:
-    key = _next_id(connection, "revision")
+    key = next_id(connection, "revision")
     values = {"id": key, "instance_id": instance_id, "version": version, "is_conflict": is_conflict}
     connection.execute(schema.revision.insert(), values | draft_to_values(draft, *saving))
     return key

@@ -8,7 +8,7 @@ import pytest
 
 from app import cli
 from app.records import Project
-from tests.studio.trade import CASES, Trade
+from tests.studio.trade import CASES, Case, Trade, disc
 
 CASE = CASES["holes"]
 
@@ -129,3 +129,21 @@ def test_a_folder_without_a_studio_is_not_made_one(
     assert cli.main(arguments) == 1
     assert "holds no studio" in capsys.readouterr().err
     assert not folder.exists()
+
+
+def test_masks_are_replaced_if_asked_for(
+    trade: Trade, project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.zip"
+    run(trade, "export", "coco", out, "--project", "Leaves")
+    ((image, instance),) = trade.store.list_project_instances(project.id)
+    twin = trade.project("Twin")
+    smaller = [("leaf", CASE.masks[0][1] & ~disc(20, 15, 1))]
+    trade.fill(twin, trade.image(twin, image.file_name), Case(smaller))
+    capsys.readouterr()
+    assert run(trade, "import", "coco", out, "--project", "Twin", "--replace") == 0
+    told = capsys.readouterr()
+    assert "replaced 1, known 0, conflicts 0" in told.out
+    assert told.err == ""  # no bar where nobody watches
+    ((_, head),) = trade.store.list_project_instances(twin.id)
+    assert (head.version, head.draft.rle) == (2, instance.draft.rle)
