@@ -107,6 +107,13 @@ class Accounts:
             self._store.see_login(login.id, now)
         return found
 
+    def list_logins(self, user_id: int | None = None) -> list[Login]:
+        """Logins that are good, of one user or of all, the last seen first."""
+        now = self._now()
+        return [
+            login for login in self._store.list_logins(now, user_id) if now - login.seen_at < IDLE
+        ]
+
     def log_out(self, login: Login, user: User, *, everywhere: bool = False) -> None:
         """End a login, or all of its user."""
         with self._store.transaction():

@@ -6,21 +6,22 @@ the form {"error": {"code", "message", ...}}.
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal
 
 import anyio
-from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi import APIRouter, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.auth import Sessions, check_host, check_origin
-from app.bodies import CategoryBody, CreateBody, ProposeBody, SaveBody, to_work
-from app.errors import Busy, Conflict, DiskFull, Forbidden, NotAllowed, NotFound, Unavailable
+from app.access import Access, Right
+from app.answers import refusal, status_of
+from app.auth import Sessions
+from app.bodies import CategoryBody, CreateBody, ProposeBody, SaveBody
+from app.errors import Busy, Conflict, NotAllowed
+from app.guard import Guard, to_version
 from app.history import newest_proposals
 from app.images import path_of, thumbnail_path
 from app.records import Instance, Work
@@ -28,15 +29,7 @@ from app.workflow import Proposal, Workflow
 from mal_core.errors import InputError, MALError
 from mal_core.prompts import Stroke
 
-BODY_LIMIT = 8 * 2**20  # bytes
 WAITING_LIMIT = 16  # proposals that may wait for the model
-STATUS = {Forbidden: 403, NotFound: 404, Conflict: 409, NotAllowed: 422, Busy: 429, DiskFull: 507,
-          Unavailable: 503}  # fmt: skip
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",
-    "Referrer-Policy": "same-origin",
-}
 log = logging.getLogger(__name__)
 
 
@@ -46,36 +39,53 @@ class Api:
     def __init__(self, workflow: Workflow, sessions: Sessions) -> None:
         self._workflow = workflow
         self._sessions = sessions
+        self._guard = Guard(sessions, Access(workflow.store))
         self._model = anyio.CapacityLimiter(1)  # the model itself uses all cores
         self.door = APIRouter(prefix="/mal")  # the one route for those whose token is too old
         self.door.add_api_route("/session", self.renew, methods=["POST"], response_model=None)
-        self.router = APIRouter(prefix="/mal", dependencies=[Depends(self._guard)])
-        for method, path, endpoint in (
-            ("GET", "/projects/{project_id}", self.project),
-            ("GET", "/image/{image_id}", self.image),
-            ("GET", "/image/{image_id}/{level}/{column}/{row}", self.tile),
-            ("GET", "/annotations/{image_id}", self.annotations),
-            ("GET", "/proposals/{image_id}", self.proposals),
-            ("POST", "/propose", self.propose),
-            ("POST", "/annotations", self.create),
-            ("PUT", "/annotations/{instance_id}", self.save),
-            ("DELETE", "/annotations/{instance_id}", self.delete),
-            ("POST", "/categories", self.add_category),
+        self.router = APIRouter(prefix="/mal")
+        for method, path, endpoint, right in (
+            ("GET", "/projects/{project_id}", self.project, Right.VIEW),
+            ("GET", "/image/{image_id}", self.image, Right.VIEW),
+            ("GET", "/image/{image_id}/{level}/{column}/{row}", self.tile, Right.VIEW),
+            ("GET", "/annotations/{image_id}", self.annotations, Right.VIEW),
+            ("GET", "/proposals/{image_id}", self.proposals, Right.VIEW),
+            ("POST", "/propose", self.propose, Right.ANNOTATE),
+            ("POST", "/annotations", self.create, Right.ANNOTATE),
+            ("PUT", "/annotations/{instance_id}", self.save, Right.ANNOTATE),
+            ("DELETE", "/annotations/{instance_id}", self.delete, Right.ANNOTATE),
+            ("POST", "/categories", self.add_category, Right.MANAGE),
         ):
-            self.router.add_api_route(path, endpoint, methods=[method], response_model=None)
+            self.add(method, path, endpoint, right)
 
-    def _guard(
+    def add(
         self,
-        request: Request,
-        x_mal_session: Annotated[str, Header()] = "",
-        x_mal_work: Annotated[str, Header()] = "",
+        method: str,
+        path: str,
+        endpoint: Callable[..., Any],
+        right: Right | None,
+        *,
+        by_page: bool = True,
     ) -> None:
-        request.state.person = self._sessions.person(x_mal_session)
-        request.state.work = to_work(x_mal_work)
+        """Add a route for those who have a right in the project of all that a request names.
 
-    def renew(self, x_mal_session: Annotated[str, Header()] = "") -> dict[str, str]:
+        Args:
+            method: of HTTP.
+            path: after /mal; its ids are named as in app.guard.KINDS.
+            endpoint: what answers; it finds the person in `request.state.person`.
+            right: None for a route about the person alone, which takes no ids.
+            by_page: whether a browser must send its page's token; false for links.
+        """
+        self.router.add_api_route(
+            path, endpoint, methods=[method], response_model=None, tags=[right or "own"],
+            dependencies=[self._guard.needing(right, by_page=by_page)],
+        )  # fmt: skip
+
+    def renew(
+        self, request: Request, x_mal_session: Annotated[str, Header()] = ""
+    ) -> dict[str, str]:
         """A fresh token for a page that was open for long, so that its unsent work gets through."""
-        return {"token": self._sessions.renew(x_mal_session)}
+        return {"token": self._guard.renew(request, x_mal_session)}
 
     def project(self, project_id: int, request: Request) -> dict[str, Any]:
         """The project with its model, categories and images, and whose studio and page it is."""
@@ -208,7 +218,7 @@ class Api:
         """A person's version of an instance, if nobody saved since If-Match."""
         by = (request.state.person, body.reason, request.state.work)
         return self._to_json(
-            self._workflow.save(instance_id, _version(if_match), body.draft(), *by)
+            self._workflow.save(instance_id, to_version(if_match), body.draft(), *by)
         )
 
     def delete(
@@ -216,7 +226,7 @@ class Api:
     ) -> dict[str, Any]:
         """Take an instance away, if nobody saved since If-Match."""
         by = (request.state.person, request.state.work)
-        return self._to_json(self._workflow.delete(instance_id, _version(if_match), *by))
+        return self._to_json(self._workflow.delete(instance_id, to_version(if_match), *by))
 
     def add_category(self, body: CategoryBody) -> dict[str, Any]:
         """Add a category, or find the one of that name."""
@@ -230,23 +240,23 @@ class Api:
             key = request.path_params.get("instance_id") or request.state.instance_id
             head = self._workflow.store.get_instance(int(key))
             current = self._to_json(head)
-            return _error(409, error.code, str(error), current=current, kept=error.kept)
+            return refusal(409, error.code, str(error), current=current, kept=error.kept)
         if isinstance(error, MALError):
-            status = next((s for kind, s in STATUS.items() if isinstance(error, kind)), 422)
+            status = status_of(error)
             headers = {"Retry-After": "1"} if status == 429 else None
             code = getattr(
                 error, "code", "bad_input" if isinstance(error, InputError) else "failed"
             )
-            return _error(status, code, str(error), headers=headers)
+            return refusal(status, code, str(error), headers=headers)
         if isinstance(error, RequestValidationError):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            return _error(422, "bad_request", f"{where}: {first['msg']}")
+            return refusal(422, "bad_request", f"{where}: {first['msg']}")
         if isinstance(error, HTTPException):
-            return _error(error.status_code, "bad_request", error.detail, headers=error.headers)
+            return refusal(error.status_code, "bad_request", error.detail, headers=error.headers)
         reference = secrets.token_hex(4)
         log.error("reference %s", reference, exc_info=error)
-        return _error(500, "internal", f"something went wrong here; reference {reference}")
+        return refusal(500, "internal", f"something went wrong here; reference {reference}")
 
     def _to_json(self, instance: Instance) -> dict[str, Any]:
         draft = instance.draft
@@ -272,62 +282,16 @@ class Api:
 
 def _cached(name: str) -> dict[str, str]:
     """Headers of bytes that never change under their name."""
-    return {"ETag": f'"{name}"', "Cache-Control": "private, max-age=31536000, immutable"}
+    headers = {"ETag": f'"{name}"', "Cache-Control": "private, max-age=31536000, immutable"}
+    return headers | {"Vary": "Cookie"}  # another person in the same browser must ask anew
 
 
 def install(app: FastAPI, api: Api) -> None:
-    """Add the routes, their error answers and the checks every request passes."""
+    """Add the routes and their error answers."""
     app.include_router(api.door)
     app.include_router(api.router)
     for kind in (MALError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, api.to_error)
-    app.add_middleware(Gate)
-
-
-class Gate:
-    """What every request to the studio passes, Gradio's own included: host, origin, body size."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse, or pass on and add the security headers to the answer."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        if refusal := _refuse(Request(scope)):
-            await refusal(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
-
-
-def _refuse(request: Request) -> Response | None:
-    host = request.headers.get("host", "")
-    try:
-        check_host(host)
-        if request.method not in ("GET", "HEAD", "OPTIONS"):
-            check_origin(request.headers.get("origin"), host)
-    except Forbidden as error:
-        return _error(403, error.code, str(error))
-    if request.scope["path"].startswith("/mal/") and _too_large(request):
-        return _error(413, "too_large", f"a request may hold {BODY_LIMIT} bytes")
-    return None
-
-
-def _too_large(request: Request) -> bool:
-    """A body must say its size, and be small; a chunked one is refused."""
-    length = request.headers.get("content-length", "")
-    if "transfer-encoding" in request.headers:
-        return True
-    return length != "" and (not length.isdecimal() or float(length) > BODY_LIMIT)
 
 
 def _known(body: ProposeBody) -> tuple[int, int] | None:
@@ -337,23 +301,3 @@ def _known(body: ProposeBody) -> tuple[int, int] | None:
     if body.instance_id is None or body.version is None:
         return None
     return body.instance_id, body.version
-
-
-def _version(if_match: str) -> int:
-    text = if_match.strip().strip('"')
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise NotAllowed("If-Match must be the version the change was made from")
-    return int(text)
-
-
-def _error(
-    status: int,
-    code: str,
-    message: str,
-    *,
-    headers: Mapping[str, str] | None = None,
-    **extra: object,
-) -> Response:
-    body = {"error": {"code": code, "message": message, **extra}}
-    # Refusals and internal errors are answered outside the part of Gate that adds these.
-    return JSONResponse(body, status_code=status, headers={**SECURITY_HEADERS, **(headers or {})})

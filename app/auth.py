@@ -9,13 +9,14 @@ import hashlib
 import os
 import secrets
 import tempfile
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from app.errors import Forbidden
+from app.settings import Settings, is_loopback
 
 MAX_AGE = 7 * 24 * 3600  # seconds
 RENEWABLE = 60 * 24 * 3600  # seconds; the age up to which a token is changed for a new one
@@ -30,6 +31,8 @@ class Sessions:
         self._signer = URLSafeTimedSerializer(secret, salt=_SALT)
         self.studio = hashlib.sha256(f"studio {secret}".encode()).hexdigest()[:16]
         """Names the data folder, so that a browser never sends work meant for another one."""
+        self.cookie = f"mal-login-{self.studio}"
+        """The cookie of a login: of this studio's own name, as cookies know no ports."""
 
     def mint(self, person: str) -> str:
         """A token for one page of one person; good for seven days."""
@@ -58,14 +61,26 @@ class Sessions:
             raise Forbidden("this page's session is not valid: reload the page") from error
 
 
-def check_host(host: str) -> None:
+def check_host(host: str, settings: Settings) -> None:
     """Refuse a request that reached us under a foreign name (DNS rebinding).
 
+    Args:
+        host: the Host header.
+        settings: loopback addresses are always ours; so are the names it allows, and all addresses
+            where the studio listens on one that others can reach, since no page can make a browser
+            say an address that is not the one it talks to.
+
     Raises:
-        Forbidden: the Host header is neither "localhost" nor a loopback address.
+        Forbidden: it is none of these.
     """
-    if not _is_loopback(host):
-        raise Forbidden(f"open the studio as http://127.0.0.1, not as {host!r:.80}")
+    name, address = _name_of(host), _address_of(host)
+    is_ours = name == "localhost" or (address is not None and address.is_loopback)
+    is_allowed = name in settings.names or (address is not None and not is_loopback(settings.host))
+    if not (is_ours or is_allowed):
+        raise Forbidden(
+            f"this studio does not go by the name {host!r:.80}: open it as http://127.0.0.1, or"
+            " let it be called so with MAL_ALLOWED_HOSTS"
+        )
 
 
 def check_origin(origin: str | None, host: str | None) -> None:
@@ -82,12 +97,18 @@ def check_origin(origin: str | None, host: str | None) -> None:
         raise Forbidden("requests from another site are not taken")
 
 
-def _is_loopback(host: str) -> bool:
+def _name_of(host: str) -> str:
     try:
-        name = urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or ip_address(name).is_loopback
-    except ValueError:  # not a host at all, or another name
-        return False
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:  # not a host at all
+        return ""
+
+
+def _address_of(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(_name_of(host))
+    except ValueError:
+        return None
 
 
 def _read_secret(path: Path) -> str:

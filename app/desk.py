@@ -7,6 +7,7 @@ import orjson
 from fastapi import Query, Request
 from pydantic import BaseModel, Field
 
+from app.access import Right
 from app.api import Api
 from app.errors import NotAllowed
 from app.health import TITLES, Health, Kind
@@ -51,17 +52,17 @@ class Desk:
         self._store = store
         self._review = review
         self._health = health
-        for method, path, endpoint in (
-            ("GET", "/queue/{project_id}", self.queue),
-            ("GET", "/accept/{project_id}", self.acceptable),
-            ("POST", "/accept", self.accept),
-            ("DELETE", "/accept/{project_id}/{act}", self.undo_accept),
-            ("GET", "/comments/{image_id}", self.comments),
-            ("POST", "/comments", self.comment),
-            ("GET", "/preferences", self.preferences),
-            ("PUT", "/preferences", self.set_preferences),
+        for method, path, endpoint, right in (
+            ("GET", "/queue/{project_id}", self.queue, Right.VIEW),
+            ("GET", "/accept/{project_id}", self.acceptable, Right.REVIEW),
+            ("POST", "/accept", self.accept, Right.REVIEW),
+            ("DELETE", "/accept/{project_id}/{act}", self.undo_accept, Right.REVIEW),
+            ("GET", "/comments/{image_id}", self.comments, Right.VIEW),
+            ("POST", "/comments", self.comment, Right.ANNOTATE),
+            ("GET", "/preferences", self.preferences, None),
+            ("PUT", "/preferences", self.set_preferences, None),
         ):
-            api.router.add_api_route(path, endpoint, methods=[method], response_model=None)
+            api.add(method, path, endpoint, right)
 
     def queue(self, project_id: int, wanted: Annotated[FilterQuery, Query()]) -> dict[str, Any]:
         """The images to look at, in order, each with its masks; and whom one can filter by."""

@@ -7,6 +7,7 @@ MALError
     ├── LoginNeeded      nobody is logged in, or not any more
     ├── WrongPassword    name and password do not belong together
     ├── LockedOut        too many tries; wait
+    ├── TooLarge         the body of a request is too large, or does not say how large it is
     ├── Conflict         somebody saved first; both versions are kept
     │   └── LeaseLost    somebody else works on the image by now; the late version is kept
     ├── NotAllowed       the act does not fit the present state
@@ -64,6 +65,12 @@ class LockedOut(StudioError):  # noqa: N818
         self.seconds = seconds
         words = f"{seconds} seconds" if seconds < 120 else f"{seconds // 60} minutes"
         super().__init__(f"too many tries: wait {words}, then try again")
+
+
+class TooLarge(StudioError):  # noqa: N818
+    """The body of a request is too large, or does not say how large it is."""
+
+    code = "too_large"
 
 
 class NotAllowed(StudioError):  # noqa: N818

@@ -3,7 +3,7 @@
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 
 import gradio as gr
@@ -13,6 +13,8 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from app import ui
+from app.access import Access
+from app.accounts import Accounts
 from app.again import Again
 from app.api import Api, install
 from app.auth import Sessions
@@ -20,15 +22,18 @@ from app.backends import Backends
 from app.batch import Batch
 from app.canvas import STATIC
 from app.desk import Desk
+from app.downloads import Downloads
+from app.entrance import Entrance
 from app.errors import NotAllowed, StudioError
 from app.health import Health
 from app.images import Intake
 from app.jobs import Jobs
 from app.library import Library
+from app.login import LoginRoutes
 from app.pages.house import House
 from app.registry import Registry
 from app.review import Review
-from app.settings import Settings
+from app.settings import Settings, is_loopback
 from app.store import Store
 from app.together import Together
 from app.workflow import Workflow
@@ -71,17 +76,32 @@ def build_app(settings: Settings) -> FastAPI:
         intake.close()
         store.close()
 
+    house = House(
+        store, workflow, library, jobs, again, batch, registry, health, sessions,
+        Access(store), Accounts(store),
+    )  # fmt: skip
     app = FastAPI(title=ui.TITLE, lifespan=lifespan, docs_url=None, redoc_url=None)
-    api = Api(workflow, sessions)
-    Desk(api, store, Review(store, lambda: datetime.now(UTC)), health)
-    Together(api, store, lambda: datetime.now(UTC))
+    _add_routes(app, house, settings)
+    return _mount_pages(app, house, settings)
+
+
+def _add_routes(app: FastAPI, house: House, settings: Settings) -> None:
+    """What is under /mal/, and the layer in front of everything."""
+    store, accounts, cookie = house.store, house.accounts, house.sessions.cookie
+    api = Api(house.workflow, house.sessions)
+    Desk(api, store, Review(store, lambda: datetime.now(UTC)), house.health)
+    Together(api, store, lambda: datetime.now(UTC), house.access.may_review)
+    Downloads(api, settings, store, house.registry)
     install(app, api)
+    LoginRoutes(accounts, store, cookie).install(app)
     app.mount("/mal/static", StaticFiles(directory=STATIC))
-    house = House(store, workflow, library, jobs, again, batch, registry, health, sessions)
-    page = ui.build(house)
+    app.add_middleware(Entrance, settings=settings, store=store, accounts=accounts, cookie=cookie)
+
+
+def _mount_pages(app: FastAPI, house: House, settings: Settings) -> FastAPI:
     mounted: FastAPI = gr.mount_gradio_app(
         app,
-        page,
+        ui.build(house),
         path="/",
         ssr_mode=False,
         theme=ui.THEME,
@@ -90,7 +110,6 @@ def build_app(settings: Settings) -> FastAPI:
         footer_links=[],
         show_error=True,
         max_file_size=settings.max_upload_bytes,
-        allowed_paths=[str(path.resolve()) for path in (settings.exports, settings.models)],
     )
     return mounted
 
@@ -112,8 +131,11 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
         tell: called with the address once it answers there.
 
     Raises:
-        StudioError: the port is taken, or the data folder cannot be used.
+        StudioError: the port is taken, the data folder cannot be used, or others could reach the
+            studio though nobody has to log in.
     """
+    if not is_loopback(settings.host):
+        check_public(settings)
     torch.set_num_threads(settings.threads)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
@@ -128,3 +150,20 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
         host = f"[{settings.host}]" if family is socket.AF_INET6 else settings.host
         tell(f"http://{host}:{door.getsockname()[1]}")
         uvicorn.Server(config).run(sockets=[door])
+
+
+def check_public(settings: Settings) -> None:
+    """Refuse to be reached by others where nobody has to log in.
+
+    Raises:
+        StudioError: there are no users.
+    """
+    where = settings.database
+    if isinstance(where, str) or where.exists():
+        with closing(Store(where)) as store:
+            if store.has_users():
+                return
+    raise StudioError(
+        f"host {settings.host} can be reached by others, and there are no users: anyone could"
+        " change everything. Add yourself first: python app.py user add NAME"
+    )

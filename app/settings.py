@@ -37,11 +37,13 @@ class Settings:
     Attributes:
         data_dir: folder that holds everything the studio writes.
         database_url: of a PostgreSQL database that a team shares, in place of a SQLite file.
-        host: address to listen on; a loopback address, as there are no users yet.
+        host: address to listen on; one that others can reach only where there are users.
         port: TCP port, 1 to 65535; 0 takes any free one.
         weights: the bundled checkpoint.
         max_pixels: largest image taken, in pixels.
         max_upload_bytes: largest single file taken, in bytes.
+        daily_upload_bytes: the most that one user may send in a day, in bytes.
+        allowed_hosts: names it may be called by, with commas between; a reverse proxy's.
         threads: CPU threads of the model.
         device: "auto", "cpu", "cuda" or "mps".
         backend: what runs the model on a CPU: "auto" (ONNX Runtime where it is faster), "torch"
@@ -58,6 +60,8 @@ class Settings:
     weights: Path = _BUNDLED
     max_pixels: int = 120_000_000
     max_upload_bytes: int = 2 * 1024**3
+    daily_upload_bytes: int = 64 * 1024**3
+    allowed_hosts: str = ""
     threads: int = field(default_factory=_cpu_count)
     device: str = "auto"
     backend: str = "auto"
@@ -67,6 +71,7 @@ class Settings:
         _check_range("port", self.port, 0, 65535)
         _check_range("max_pixels", self.max_pixels, 1, 2**28)
         _check_range("max_upload_bytes", self.max_upload_bytes, 1, 2**40)
+        _check_range("daily_upload_bytes", self.daily_upload_bytes, 1, 2**50)
         _check_range("threads", self.threads, 1, 1024)
         if self.device not in _DEVICES:
             raise StudioError(f"device must be one of {', '.join(_DEVICES)}, got {self.device!r}")
@@ -88,6 +93,12 @@ class Settings:
                 values[name] = _parse(variable, text, kinds.get(name))
         values |= {name: value for name, value in overrides.items() if value is not None}
         return cls(**values)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names it may be called by, besides loopback ones."""
+        names = (name.strip().lower().rstrip(".") for name in self.allowed_hosts.split(","))
+        return frozenset(name for name in names if name)
 
     @property
     def probe(self) -> Path:
@@ -155,14 +166,16 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
         raise StudioError(f"{name} must be {low} to {high}, got {value}")
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    return host == "localhost" or ip_address(host).is_loopback
+
+
 def _check_host(host: str) -> None:
-    """Refuse an address that others can reach: nobody would have to log in."""
     try:
-        is_local = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        is_local = False
-    if not is_local:
+        is_loopback(host)
+    except ValueError as error:
         raise StudioError(
-            f"host must be a loopback address such as 127.0.0.1, got {host!r:.60}: the studio has"
-            " no users yet, so anyone who can reach it could change everything"
-        )
+            f"host must be an address to listen on, such as 127.0.0.1, got {host!r:.60}; names that"
+            " it may be called by go into MAL_ALLOWED_HOSTS"
+        ) from error

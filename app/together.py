@@ -11,6 +11,7 @@ from typing import Any, Literal
 from fastapi import Request
 from pydantic import BaseModel
 
+from app.access import Caller, Right
 from app.api import Api
 from app.errors import NotAllowed
 from app.leases import is_held_against, is_live
@@ -50,13 +51,13 @@ class Together:
         api: Api,
         store: Store,
         now: Callable[[], datetime],
-        may_take: Callable[[str, int], bool] = lambda _person, _project_id: True,
+        may_take: Callable[[Caller, int], bool] = lambda _caller, _project_id: True,
     ) -> None:
         self._store = store
         self._now = now
         self._may_take = may_take
         self.presence = Presence()
-        api.router.add_api_route("/here", self.here, methods=["POST"], response_model=None)
+        api.add("POST", "/here", self.here, Right.VIEW)
 
     def here(self, body: HereBody, request: Request) -> dict[str, Any]:
         """Note a page's sign of life and tell it who else is there."""
@@ -67,7 +68,7 @@ class Together:
             self._store.release_lease(body.left, person, now)
             self.presence.leave(Visit(body.project_id, person, body.left))
         self.presence.note(Visit(body.project_id, person, body.image_id), now)
-        may_take = self._may_take(person, body.project_id)
+        may_take = self._may_take(request.state.caller, body.project_id)
         lease = self._lease(body, person, now, may_take=may_take)
         newest = 0 if body.image_id is None else self._store.newest_comment(body.image_id)
         return {

@@ -1,13 +1,15 @@
 """Joins the pages into one Gradio app: header, project choice, tabs."""
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from app.access import Caller
 from app.canvas import mask_canvas
 from app.pages.health import HealthPage
-from app.pages.house import LOCAL_PERSON, QUIET, House, project_choices, shown
+from app.pages.house import QUIET, House, harmless, project_choices, shown
 from app.pages.insight import InsightPage
 from app.pages.library import LibraryPage
 from app.pages.train import TrainPage
@@ -33,7 +35,7 @@ CSS = """
 .mal-head > :first-child { flex: 0 0 auto !important; width: auto !important;
   min-width: 0 !important; }
 .mal-head h1 { font-size: 18px; margin: 0; white-space: nowrap; }
-.mal-head > :last-child { flex: 0 1 280px !important; min-width: 120px !important; }
+.mal-head > :nth-child(2) { flex: 0 1 280px !important; min-width: 120px !important; }
 @media (max-width: 640px) { .gradio-container .main { padding: 2px 8px !important; }
   .tab-wrapper .tab-container button { padding: 0 8px !important; } }
 .mal-line { align-items: end; }
@@ -93,6 +95,15 @@ CSS = """
   box-shadow: 0 4px 24px rgb(0 0 0 / 35%); overflow-wrap: anywhere; }
 .mal-alert p { margin: 4px 0 8px; }
 .mal-alert button { padding: 4px 12px; border: 1px solid currentcolor; border-radius: 4px; }
+.mal-link { display: block; padding: 8px 16px; text-align: center; font-weight: 600;
+  border: 1px solid var(--border-color-primary); border-radius: 4px; color: inherit !important;
+  background: var(--button-secondary-background-fill); text-decoration: none !important; }
+.mal-link:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 2px; }
+.mal-who { display: flex; gap: 12px; align-items: center; justify-content: flex-end; margin: 0;
+  white-space: nowrap; font-size: 14px; }
+.mal-who form { margin: 0; } .mal-who b { overflow: hidden; text-overflow: ellipsis; }
+.mal-who a, .mal-who button { color: var(--mal-quiet) !important; text-decoration: underline;
+  background: none; border: 0; padding: 4px 0; font: inherit; cursor: pointer; }
 .mal-bar span { display: block; height: 100%; background: var(--color-accent); }
 """
 _SCRIPTS = [
@@ -117,6 +128,7 @@ def build(house: House) -> Any:  # noqa: ANN401 - Gradio is untyped
                 label="Project", choices=[], container=False, interactive=True, scale=0,
                 min_width=240,
             )  # fmt: skip
+            who = gr.HTML(visible=False, padding=False, min_width=80)
         with gr.Tabs():
             with gr.Tab("Annotate"):
                 canvas = mask_canvas()
@@ -129,14 +141,47 @@ def build(house: House) -> Any:  # noqa: ANN401 - Gradio is untyped
             with gr.Tab("Health") as tab:
                 HealthPage(house, project, stamp, tab)
 
-        @shown
-        def open_page(request: gr.Request) -> tuple[Any, Any]:
-            """Choose the project the address names and give the canvas its token."""
-            wanted = request.query_params.get("project", "")
-            choice = project_choices(house, int(wanted) if wanted.isdecimal() else None)
-            return gr.HTML(token=house.sessions.mint(LOCAL_PERSON)), choice
-
-        page.load(open_page, None, [canvas, project], queue=False)
-        project.change(lambda chosen: gr.HTML(project_id=chosen), project, canvas, **QUIET)
-        stamp.change(lambda count: gr.HTML(stamp=count), stamp, canvas, **QUIET)
+        front = Front(house)
+        page.load(front.open, None, [canvas, project, who], queue=False)
+        project.change(front.choose, project, canvas, **QUIET)
+        stamp.change(front.renew, stamp, canvas, **QUIET)
     return page
+
+
+class Front:
+    """What the whole page does by itself."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    @shown(None)
+    def open(self, request: gr.Request) -> tuple[Any, ...]:
+        """Choose the project the address names, give the canvas its token, and say who one is."""
+        caller, wanted = self._house.caller(), request.query_params.get("project", "")
+        choice = project_choices(self._house, int(wanted) if wanted.isdecimal() else None)
+        return gr.HTML(token=self._house.sessions.mint(caller.person)), choice, who_is(caller)
+
+    @harmless
+    def choose(self, chosen: int | None) -> gr.HTML:
+        """Show another project; the canvas asks for it itself."""
+        return gr.HTML(project_id=chosen)
+
+    @harmless
+    def renew(self, stamp: float) -> gr.HTML:
+        """Let the canvas read the project again."""
+        return gr.HTML(stamp=stamp)
+
+
+def who_is(caller: Caller) -> gr.HTML:
+    """Who is logged in, with the ways to their account and out; nothing in a studio without users.
+
+    The buttons are a form's: they work whatever else of the page does.
+    """
+    if caller.user is None:
+        return gr.HTML(visible=False)
+    return gr.HTML(
+        f"<div class='mal-who'><b title='Logged in'>{escape(caller.person)}</b>"
+        "<a href='/mal/account'>Account</a>"
+        "<form method='post' action='/mal/logout'><button>Log out</button></form></div>",
+        visible=True,
+    )

@@ -4,6 +4,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.access import Right
 from app.batch import KIND
 from app.errors import NotAllowed
 from app.pages.house import QUIET, House, new_stamp, shown
@@ -40,7 +41,7 @@ class BatchSection:
         stop.click(self.stop, project, view, queue=False)
         watch.tick(self.look, [project, seen], [stamp, *view], **QUIET)
 
-    @shown
+    @shown(Right.VIEW, "project")
     def show(self, project_id: int | None) -> View:
         """The newest round, from the database; nothing while the page is opening."""
         if project_id is None:
@@ -57,7 +58,7 @@ class BatchSection:
             _trace(job),
         )
 
-    @shown
+    @shown(Right.TRAIN, "project")
     def start(self, project_id: int) -> View:
         """Begin; a page that knew nothing of the round that goes on is told, and shows it."""
         try:
@@ -67,22 +68,22 @@ class BatchSection:
             return report(str(error), [], good=False) + line, *rest
         return self.show(project_id)
 
-    @shown
+    @shown(Right.TRAIN, "project")
     def pause(self, project_id: int) -> View:
         """Rest after the box in hand, also over the end of the studio."""
         return self._wish(project_id, Wish.PAUSE)
 
-    @shown
+    @shown(Right.TRAIN, "project")
     def go_on(self, project_id: int) -> View:
         """Go on where it rests."""
         return self._wish(project_id, Wish.GO)
 
-    @shown
+    @shown(Right.TRAIN, "project")
     def stop(self, project_id: int) -> View:
         """End after the box in hand."""
         return self._wish(project_id, Wish.STOP)
 
-    @shown
+    @shown(Right.VIEW, "project")
     def look(self, project_id: int, seen: str) -> View:
         """Follow the newest round; nothing is sent while nothing changed."""
         job = self._newest(project_id)

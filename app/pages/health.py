@@ -4,6 +4,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.access import Right
 from app.health import Report
 from app.images import open_thumbnail
 from app.pages import charts, findings
@@ -51,7 +52,7 @@ class HealthPage:
             change(self.show, project, view, **QUIET)
         check.click(self.check, project, view, js=SEND_FIRST, show_progress_on=status)
 
-    @shown
+    @shown(Right.VIEW, "project")
     def show(self, project_id: int | None) -> View:
         """What the last check found; nothing while the page is opening."""
         if project_id is None:
@@ -75,7 +76,7 @@ class HealthPage:
             charts.tables(found, categories),
         )
 
-    @shown
+    @shown(Right.REVIEW, "project")
     def check(self, project_id: int, progress: gr.Progress = PROGRESS) -> View:
         """Look through the project."""
         health = self._house.health

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import gradio as gr
 import plotly.graph_objects as go
 
+from app.access import Right
 from app.ledger import IDLE_SECONDS, Entry, Pace, by_model, finished_masks, hours_left, pace
 from app.pages.house import QUIET, House, shown
 from app.pages.tables import note, table
@@ -32,7 +33,7 @@ class InsightPage:
         for change in (project.change, tab.select):
             change(self.show, project, [summary, models, plot], **QUIET)
 
-    @shown
+    @shown(Right.VIEW, "project")
     def show(self, project_id: int | None) -> tuple[str, str, gr.Plot]:
         """Read the history and sum it up."""
         if project_id is None:

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import gradio as gr
 
+from app.access import Right
+from app.downloads import export_address
 from app.exchange import FORMATS, Tell, reader_titles
 from app.library import Step
 from app.pages.batch import BatchSection
 from app.pages.house import (
-    LOCAL_PERSON,
     QUIET,
     SEND_FIRST,
     House,
+    harmless,
     new_stamp,
     project_choices,
     shown,
@@ -22,6 +24,7 @@ from app.pages.tables import (
     describe_export,
     describe_import,
     images_table,
+    link,
     note,
     report,
 )
@@ -140,13 +143,13 @@ class LibraryPage:
         pictures = gr.Checkbox(label="Include the images", value=False)
         export = gr.Button("Export", variant="primary")
         exported = gr.HTML()
-        download = gr.DownloadButton("Download the checked zip", visible=False)
+        download = gr.HTML()
         inputs = [self._project, kind, proposals, pictures]
         export.click(self.export, inputs, [exported, download], js=SEND_FIRST, queue=False)
         for change in (*self._changes, kind.change):  # what was exported may be out of date
             change(self.forget, None, [exported, download], **QUIET)
 
-    @shown
+    @shown(Right.VIEW, "project")
     def show(self, project_id: int | None) -> tuple[str, str, gr.Dropdown]:
         """The images and categories of a project; nothing while the page is opening."""
         if project_id is None:
@@ -159,7 +162,7 @@ class LibraryPage:
             gr.Dropdown(choices=[(c.name, c.id) for c in categories], value=None),
         )
 
-    @shown
+    @shown(Right.MANAGE, "project")
     def add_files(
         self, project_id: int, paths: list[str] | None, progress: gr.Progress = PROGRESS
     ) -> tuple[str, float, None]:
@@ -167,30 +170,30 @@ class LibraryPage:
         steps = self._house.library.add_files(project_id, [Path(path) for path in paths or []])
         return *_go_through(steps, progress), None
 
-    @shown
+    @shown(Right.MANAGE, "project")
     def add_samples(self, project_id: int, progress: gr.Progress = PROGRESS) -> Told:
         """Add the sample photos."""
         return _go_through(self._house.library.add_samples(project_id), progress)
 
-    @shown
+    @shown(Right.SERVE)
     def create(self, name: str) -> tuple[gr.Dropdown, str]:
         """Start a project and open it."""
         created = self._house.library.add_project(name)
         return project_choices(self._house, created.id), ""
 
-    @shown
+    @shown(Right.MANAGE, "project")
     def rename(self, project_id: int, name: str) -> tuple[gr.Dropdown, str]:
         """Give the open project another name."""
         self._house.store.rename_project(project_id, name)
         return project_choices(self._house, project_id), ""
 
-    @shown
+    @shown(Right.MANAGE, "project")
     def add_category(self, project_id: int, name: str) -> Told:
         """Add a category to the project."""
         self._house.store.add_category(project_id, name)
         return "", new_stamp()
 
-    @shown
+    @shown(Right.MANAGE, "category")
     def rename_category(self, category_id: int | None, name: str) -> Told:
         """Give a category another name; its masks keep it."""
         if category_id is None:
@@ -198,7 +201,7 @@ class LibraryPage:
         self._house.store.rename_category(category_id, name)
         return "", new_stamp()
 
-    @shown
+    @shown(Right.MANAGE, "project")
     def look(
         self,
         project_id: int,
@@ -217,7 +220,7 @@ class LibraryPage:
             project_id,
             kind,
             [Path(path) for path in paths],
-            LOCAL_PERSON,
+            self._house.caller().person,
             dry_run=True,
             replace=replace,
             tell=_bar(progress),
@@ -229,7 +232,7 @@ class LibraryPage:
             gr.Button(visible=not found.problems and found.n_images > 0),
         )
 
-    @shown
+    @shown(Right.MANAGE, "project")
     def bring(
         self,
         project_id: int,
@@ -245,7 +248,7 @@ class LibraryPage:
                 project_id,
                 kind,
                 [Path(path) for path in paths or []],
-                LOCAL_PERSON,
+                self._house.caller().person,
                 replace=replace,
                 tell=_bar(progress),
             )
@@ -255,24 +258,26 @@ class LibraryPage:
         html = report(*describe_import(done), good=not done.unmatched)
         return html, *hidden, None, new_stamp()
 
+    @harmless
     def put_away(self) -> tuple[str, gr.Checkbox, gr.Button, None]:
         """Another project was chosen: what was looked at is not for it."""
         return "", gr.Checkbox(value=False, visible=False), gr.Button(visible=False), None
 
-    @shown
+    @shown(Right.EXPORT, "project")
     def export(
         self, project_id: int, kind: str, proposals: bool, pictures: bool
-    ) -> tuple[str, gr.DownloadButton]:
+    ) -> tuple[str, str]:
         """Write the export and hand it out with its proof."""
         done = self._house.library.export(
             project_id, kind, include_proposals=proposals, include_images=pictures
         )
-        button = gr.DownloadButton(value=str(done.path), visible=True)
-        return report(*describe_export(done), good=True), button
+        address = export_address(project_id, done.path)
+        return report(*describe_export(done), good=True), link("Download the checked zip", address)
 
-    def forget(self) -> tuple[str, gr.DownloadButton]:
+    @harmless
+    def forget(self) -> tuple[str, str]:
         """Take back an export's report and its download."""
-        return "", gr.DownloadButton(visible=False)
+        return "", ""
 
 
 def _bar(progress: gr.Progress) -> Tell:

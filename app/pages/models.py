@@ -5,9 +5,11 @@ from typing import Any
 
 import gradio as gr
 
+from app.access import Right
+from app.downloads import weights_address
 from app.errors import NotFound
-from app.pages.house import QUIET, House, new_stamp, shown
-from app.pages.tables import note, table
+from app.pages.house import QUIET, House, harmless, new_stamp, shown
+from app.pages.tables import link, note, table
 from app.records import ModelVersion
 
 PARTS = 5
@@ -32,7 +34,7 @@ class ModelsSection:
             back = gr.Button("Roll back", scale=0, min_width=120)
             fetch = gr.Button("Download", scale=0, min_width=120)
             remove = gr.Button("Remove its weights", scale=0, min_width=220)
-        download = gr.DownloadButton("Save the file", visible=False)
+        download = gr.HTML()
         with gr.Row(visible=False, elem_classes="mal-line") as question:
             sentence = gr.HTML()
             sure = gr.Button("Yes, remove them", variant="stop", scale=0, min_width=220)
@@ -54,9 +56,9 @@ class ModelsSection:
         write.click(self.write, [choice, notes], stamp, queue=False)
         remove.click(self.ask, choice, [sentence, question], queue=False)
         sure.click(self.remove, [project, choice], [stamp, question], queue=False)
-        cancel.click(lambda: gr.Row(visible=False), None, question, queue=False)
+        cancel.click(harmless(lambda: gr.Row(visible=False)), None, question, queue=False)
 
-    @shown
+    @shown(Right.VIEW, "project", "model_version", "model_version")
     def show(self, project_id: int | None, chosen: int | None, other: int | None) -> Sequence[Any]:
         """The models as they stand; a choice is kept, so that notes in hand are not lost."""
         if project_id is None:
@@ -75,22 +77,21 @@ class ModelsSection:
             gr.Button(interactive=in_use.parent_id is not None),
         )
 
-    @shown
+    @shown(Right.VIEW, "model_version")
     def choose(self, model_id: int | None) -> Sequence[Any]:
         """The notes of the chosen model; nothing asked or fetched of the one before stays."""
         notes = "" if model_id is None else self._house.store.get_model(model_id).notes
-        return notes, gr.DownloadButton(visible=False), gr.Row(visible=False)
+        return notes, "", gr.Row(visible=False)
 
-    @shown
-    def fetch(self, model_id: int) -> gr.DownloadButton:
+    @shown(Right.EXPORT, "model_version")
+    def fetch(self, model_id: int) -> str:
         """Hand the weights out, under their hash."""
-        model, registry = self._house.store.get_model(model_id), self._house.registry
-        if not registry.has_weights(model):
+        model = self._house.store.get_model(model_id)
+        if not self._house.registry.has_weights(model):
             raise NotFound(f"the weights of {model.name!r} were removed")
-        label = f"Save the weights of {model.name}"
-        return gr.DownloadButton(label, value=str(registry.path_of(model)), visible=True)
+        return link(f"Save the weights of {model.name}", weights_address(model_id))
 
-    @shown
+    @shown(Right.VIEW, "project", "model_version", "model_version")
     def compare(self, project_id: int | None, one: int | None, other: int | None) -> str:
         """Two models side by side; nothing while one is missing."""
         if project_id is None or one is None or other is None or one == other:
@@ -98,32 +99,32 @@ class ModelsSection:
         store = self._house.store
         return compare_table(store.get_model(one), store.get_model(other))
 
-    @shown
+    @shown(Right.TRAIN, "project", "model_version")
     def use(self, project_id: int, model_id: int) -> float:
         """Let another model propose from now on."""
         self._house.registry.use(project_id, model_id)
         return new_stamp()
 
-    @shown
+    @shown(Right.TRAIN, "project")
     def roll_back(self, project_id: int) -> float:
         """Go back to the parent of the model in use."""
         self._house.registry.roll_back(project_id)
         return new_stamp()
 
-    @shown
+    @shown(Right.TRAIN, "model_version")
     def write(self, model_id: int, notes: str) -> float:
         """Keep the notes."""
         self._house.store.note_model(model_id, notes.strip())
         return new_stamp()
 
-    @shown
+    @shown(Right.TRAIN, "model_version")
     def ask(self, model_id: int) -> tuple[str, gr.Row]:
         """Make sure before weights are removed."""
         name = self._house.store.get_model(model_id).name
         words = f"Remove the weights of {name} for good? Its figures and notes stay."
         return note(words), gr.Row(visible=True)
 
-    @shown
+    @shown(Right.TRAIN, "project", "model_version")
     def remove(self, project_id: int, model_id: int) -> tuple[float, gr.Row]:
         """Remove the weights of a model that nobody needs."""
         self._house.registry.remove(project_id, model_id)

@@ -26,6 +26,11 @@ def note(text: str) -> str:
     return f"<p class='mal-note'>{escape(text)}</p>"
 
 
+def link(text: str, address: str) -> str:
+    """A file to save."""
+    return f"<a class='mal-link' href='{escape(address)}' download>{escape(text)}</a>"
+
+
 def report(title: str, lines: Sequence[str], *, good: bool) -> str:
     """What came of an act, with a line for each thing to know."""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines[:100])

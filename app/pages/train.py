@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 import plotly.graph_objects as go
 
+from app.access import Right
 from app.again import KIND as AGAIN
 from app.jobs import KIND
 from app.learning import MIN_BOXES, MIN_IMAGES, MIN_MASKS, REVIEWED
@@ -76,7 +77,7 @@ class TrainPage:
         watch.tick(self.look, [project, seen], [stamp, *view], **QUIET)
         ModelsSection(house, project, stamp, tab)
 
-    @shown
+    @shown(Right.VIEW, "project")
     def show(self, project_id: int | None) -> View:
         """Everything on the page, from the database; nothing while the page is opening."""
         if project_id is None:
@@ -100,19 +101,19 @@ class TrainPage:
             _trace(job, again),
         )
 
-    @shown
+    @shown(Right.TRAIN, "project")
     def start(self, project_id: int) -> View:
         """Begin a fine-tune."""
         self._house.jobs.start(project_id)
         return self.show(project_id)
 
-    @shown
+    @shown(Right.TRAIN, "project")
     def adapt(self, project_id: int) -> View:
         """Begin one that boxes are enough for."""
         self._house.jobs.start(project_id, boxes_do=True)
         return self.show(project_id)
 
-    @shown
+    @shown(Right.TRAIN, "project")
     def stop(self, project_id: int) -> View:
         """End what runs or waits."""
         job, again = self._newest(project_id)
@@ -122,17 +123,17 @@ class TrainPage:
             self._house.again.wish(again.id, Wish.STOP)
         return self.show(project_id)
 
-    @shown
+    @shown(Right.TRAIN, "project")
     def take(self, project_id: int) -> View:
         """Use the weights that the gate could not judge."""
         return self._decide(project_id, use=True)
 
-    @shown
+    @shown(Right.TRAIN, "project")
     def keep(self, project_id: int) -> View:
         """Do not use them."""
         return self._decide(project_id, use=False)
 
-    @shown
+    @shown(Right.VIEW, "project")
     def look(self, project_id: int, seen: str) -> View:
         """Follow the newest jobs; nothing is sent while nothing changed."""
         job, again = self._newest(project_id)

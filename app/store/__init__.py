@@ -8,6 +8,7 @@ from pathlib import Path
 
 from app.store.accounts import Accounts
 from app.store.audit import Audit
+from app.store.database import no_such
 from app.store.foreign import Foreign
 from app.store.images import Images
 from app.store.incoming import Incoming
@@ -20,7 +21,7 @@ from app.store.projects import Projects
 from app.store.soundness import Soundness
 from app.store.tables import Tables, fill, newest_version
 
-__all__ = ["Store", "fill", "newest_version"]
+__all__ = ["Store", "fill", "newest_version", "no_such"]
 
 
 class Store(

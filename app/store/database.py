@@ -105,8 +105,13 @@ def fetch(connection: Connection, table: Table, key: int) -> Row[Any]:
     if 0 < key <= _ID_MAX:
         row = connection.execute(table.select().where(table.c.id == key)).one_or_none()
     if row is None:
-        raise NotFound(f"there is no {table.name.replace('_', ' ')} {key}")
+        raise no_such(table.name, key)
     return row
+
+
+def no_such(kind: str, key: int) -> NotFound:
+    """The error that says there is no such thing; the same whether it is not, or not to be seen."""
+    return NotFound(f"there is no {kind.replace('_', ' ')} {key}")
 
 
 def migrate(connection: Connection, version: str = "head") -> None:

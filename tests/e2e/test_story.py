@@ -133,10 +133,10 @@ def test_the_export_equals_the_canvas_pixel_for_pixel(
     page.get_by_label("Include the images").check()
     page.get_by_role("button", name="Export", exact=True).click()
     expect(page.get_by_text("3 masks on 6 images exported")).to_be_visible()
-    page.get_by_role("button", name="Download the checked zip").scroll_into_view_if_needed()
+    page.get_by_role("link", name="Download the checked zip").scroll_into_view_if_needed()
     shot(page, "07-export")
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download the checked zip").click()
+        page.get_by_role("link", name="Download the checked zip").click()
     download.value.save_as(exported)
     with zipfile.ZipFile(exported) as archive:
         assert archive.testzip() is None

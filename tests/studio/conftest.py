@@ -14,13 +14,16 @@ import torch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from app.accounts import Accounts
 from app.api import Api, install
 from app.auth import Sessions
 from app.desk import Desk
+from app.entrance import Entrance
 from app.health import Health
 from app.images import Intake
 from app.jobs import Jobs
 from app.library import Library
+from app.login import LoginRoutes
 from app.records import Category, Draft, Image, Instance, Job, Project, Split, State
 from app.review import Review
 from app.settings import Settings
@@ -122,8 +125,7 @@ def api(studio: Studio) -> Api:
 @pytest.fixture
 def client(studio: Studio, api: Api) -> Iterator[TestClient]:
     """A page of the studio: it knows the host and has a token."""
-    app = FastAPI()
-    install(app, api)
+    app = make_app(studio, api)
     with TestClient(app, f"http://{HOST}", raise_server_exceptions=False) as opened:
         opened.headers["x-mal-session"] = studio.sessions.mint("Ada")
         yield opened
@@ -170,6 +172,21 @@ def child(studio: Studio, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
         monkeypatch.setattr(Jobs, "_command", command)
 
     return act
+
+
+def make_app(studio: Studio, api: Api) -> FastAPI:
+    """The routes behind the entrance, without Gradio's pages."""
+    app, accounts = FastAPI(), Accounts(studio.store)
+    install(app, api)
+    LoginRoutes(accounts, studio.store, studio.sessions.cookie).install(app)
+    app.add_middleware(
+        Entrance,
+        settings=studio.settings,
+        store=studio.store,
+        accounts=accounts,
+        cookie=studio.sessions.cookie,
+    )
+    return app
 
 
 def make_weights(path: Path, seed: int) -> Path:

@@ -10,13 +10,12 @@ from threading import Event
 
 import anyio
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from itsdangerous import TimestampSigner
 from PIL import Image as Pil
 from starlette.types import Message
 
-from app.api import Api, install
+from app.api import Api
 from app.auth import MAX_AGE
 from app.errors import NotFound
 from app.images import load_image, path_of
@@ -24,7 +23,7 @@ from app.records import Instance, State
 from app.workflow import Workflow
 from mal_core.masks import RLE
 from mal_core.predictor import Predictor
-from tests.studio.conftest import HOST, Studio, blob
+from tests.studio.conftest import HOST, Studio, blob, make_app
 from tests.studio.rest import BOX, error_of, propose, put, to_body
 
 
@@ -179,8 +178,7 @@ def test_a_request_asked_again_gets_the_instance_it_made(
 
 def test_a_request_is_known_again_after_a_restart(client: TestClient, studio: Studio) -> None:
     first = propose(client, studio, request_id="answered, then kill -9").json()
-    again = FastAPI()
-    install(again, Api(Workflow(studio.settings, studio.store), studio.sessions))
+    again = make_app(studio, Api(Workflow(studio.settings, studio.store), studio.sessions))
     with TestClient(again, f"http://{HOST}") as restarted:
         restarted.headers.update(client.headers)
         assert propose(restarted, studio, request_id="answered, then kill -9").json() == first

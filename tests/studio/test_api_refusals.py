@@ -9,8 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 from itsdangerous import TimestampSigner
 
-from app.api import BODY_LIMIT, SECURITY_HEADERS
+from app.answers import SECURITY_HEADERS
 from app.auth import MAX_AGE, Sessions
+from app.entrance import BODY_LIMIT
 from app.records import Instance
 from tests.studio.conftest import HOST, NOW, Studio
 from tests.studio.rest import error_of, everything, propose, put, routes, to_body

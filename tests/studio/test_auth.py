@@ -8,6 +8,7 @@ from itsdangerous import TimestampSigner
 
 from app.auth import MAX_AGE, RENEWABLE, Sessions, check_host, check_origin
 from app.errors import Forbidden
+from app.settings import Settings
 
 OWN = ["127.0.0.1:7860", "127.0.0.1", "localhost:7860", "LOCALHOST", "127.8.9.1:80", "[::1]:7860"]
 FOREIGN = [
@@ -115,13 +116,31 @@ def test_a_crash_before_the_secret_is_whole_leaves_none(
 
 @pytest.mark.parametrize("host", OWN)
 def test_a_loopback_host_is_ours(host: str) -> None:
-    check_host(host)
+    check_host(host, Settings())
 
 
 @pytest.mark.parametrize("host", FOREIGN)
 def test_any_other_host_is_refused(host: str) -> None:
-    with pytest.raises(Forbidden, match=r"open the studio as http://127\.0\.0\.1"):
-        check_host(host)
+    with pytest.raises(Forbidden, match=r"open it as http://127\.0\.0\.1"):
+        check_host(host, Settings())
+
+
+@pytest.mark.parametrize("host", ["studio.example", "Studio.Example:443", "studio.example.", *OWN])
+def test_a_name_that_is_allowed_is_ours(host: str) -> None:
+    check_host(host, Settings(allowed_hosts="other.example, studio.example"))
+
+
+@pytest.mark.parametrize("host", ["example", "a.studio.example", "studio.example.evil", ""])
+def test_what_only_resembles_an_allowed_name_is_refused(host: str) -> None:
+    with pytest.raises(Forbidden, match="MAL_ALLOWED_HOSTS"):
+        check_host(host, Settings(allowed_hosts="studio.example"))
+
+
+def test_where_others_reach_the_studio_its_addresses_are_ours_and_names_are_not() -> None:
+    check_host("192.0.2.7:7860", Settings(host="0.0.0.0"))
+    check_host("[2001:db8::1]", Settings(host="::"))
+    with pytest.raises(Forbidden):
+        check_host("evil.example", Settings(host="0.0.0.0"))
 
 
 @pytest.mark.parametrize("origin", [None, "http://127.0.0.1:7860", "https://127.0.0.1:7860"])

@@ -40,9 +40,7 @@ def test_the_address_is_told(served: list[Settings], capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        pytest.param(["--host", "0.0.0.0"], "host must be a loopback address", id="any address"),
-        pytest.param(["--host", "192.168.0.2"], "host must be a loopback", id="of the network"),
-        pytest.param(["--host", "studio.example"], "host must be a loopback", id="a name"),
+        pytest.param(["--host", "studio.example"], "host must be an address", id="a name"),
         pytest.param(["--port", "65536"], "port must be 0 to 65535", id="no such port"),
         pytest.param(["--threads", "0"], "threads must be 1", id="no threads"),
         pytest.param(["--device", "abacus"], "device must be one of", id="no such device"),

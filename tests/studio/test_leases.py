@@ -9,15 +9,14 @@ from time import sleep
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.api import Api, install
+from app.api import Api
 from app.errors import Conflict, LeaseLost, NotFound
 from app.leases import LEASE, is_held_against, is_live, refuses, released, taken
 from app.records import Lease, State, Work
 from app.together import Together
-from tests.studio.conftest import HOST, NOW, Studio
+from tests.studio.conftest import HOST, NOW, Studio, make_app
 from tests.studio.rest import error_of, put, to_body
 
 PLACE = (7, "")
@@ -293,9 +292,9 @@ def test_what_a_save_says_of_its_work_is_checked(
 
 
 def test_only_a_reviewer_takes_an_image_from_somebody_at_work(studio: Studio) -> None:
-    app, api = FastAPI(), Api(studio.workflow, studio.sessions)
-    Together(api, studio.store, lambda: NOW, may_take=lambda person, _: person == "Rita")
-    install(app, api)
+    api = Api(studio.workflow, studio.sessions)
+    Together(api, studio.store, lambda: NOW, may_take=lambda caller, _: caller.person == "Rita")
+    app = make_app(studio, api)
     body = {"project_id": studio.project.id, "image_id": studio.images[0].id, "wish": "take"}
     with TestClient(app, f"http://{HOST}") as page:
         got = []

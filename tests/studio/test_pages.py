@@ -11,7 +11,7 @@ import pytest
 from app.errors import NotAllowed
 from app.exchange import ExportReport, ImportReport
 from app.ledger import Entry, by_model
-from app.pages.house import shown
+from app.pages.house import House, shown
 from app.pages.insight import pace_figure, pace_table, summary_text
 from app.pages.models import compare_table, models_table
 from app.pages.tables import (
@@ -348,24 +348,30 @@ def test_an_export_states_its_proof_and_what_it_left_out() -> None:
     ]
 
 
-def act(error: Exception) -> None:
-    raise error
+class Failing:
+    """A page whose handler fails."""
+
+    _house: House
+
+    @shown(None)
+    def act(self, error: Exception) -> None:
+        raise error
 
 
 def test_what_a_person_can_mend_is_said_in_words() -> None:
     with pytest.raises(gr.Error, match="accept some more"):
-        shown(act)(NotAllowed("accept some more"))
+        Failing().act(NotAllowed("accept some more"))
 
 
 def test_a_message_is_text_though_gradio_would_render_html() -> None:
     with pytest.raises(gr.Error) as caught:
-        shown(act)(BadImage(f"{EVIL} is no image"))
+        Failing().act(BadImage(f"{EVIL} is no image"))
     assert "<" not in caught.value.message
 
 
 def test_a_mistake_of_ours_is_told_by_reference_only(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(gr.Error) as caught:
-        shown(act)(RuntimeError("the insides of /home/ada"))
+        Failing().act(RuntimeError("the insides of /home/ada"))
     assert "ada" not in caught.value.message
     assert caught.value.message.split()[-1] in caplog.text
     assert "the insides of /home/ada" in caplog.text
@@ -374,5 +380,5 @@ def test_a_mistake_of_ours_is_told_by_reference_only(caplog: pytest.LogCaptureFi
 def test_a_message_made_already_passes_as_it_is() -> None:
     error = gr.Error("as it is")
     with pytest.raises(gr.Error) as caught:
-        shown(act)(error)
+        Failing().act(error)
     assert caught.value is error

@@ -3,6 +3,7 @@
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,14 +12,15 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.api import SECURITY_HEADERS
+from app.answers import SECURITY_HEADERS
 from app.auth import Sessions
 from app.canvas import BUNDLE, STATIC
 from app.errors import StudioError
 from app.library import SAMPLE_FILES, SAMPLE_NAME
 from app.server import build_app, serve
 from app.settings import Settings
-from tests.studio.conftest import HOST
+from app.store import Store
+from tests.studio.conftest import HOST, NOW
 
 
 async def build(settings: Settings) -> FastAPI:
@@ -95,14 +97,24 @@ def test_nothing_of_the_data_folder_but_exports_is_handed_out(
 ) -> None:
     assert (folder / "secret").is_file()
     answer = page.get(f"/gradio_api/file={(folder / name).as_posix()}")
-    assert answer.status_code in (403, 404)
+    assert answer.status_code == 404
 
 
-def test_an_export_is_handed_out(page: TestClient, folder: Path) -> None:
+def test_an_export_is_handed_out_under_its_project_only(page: TestClient, folder: Path) -> None:
     (folder / "exports").mkdir(exist_ok=True)
-    (folder / "exports" / "a.zip").write_bytes(b"zip")
-    answer = page.get(f"/gradio_api/file={(folder / 'exports' / 'a.zip').as_posix()}")
+    (folder / "exports" / "project-1-coco-x.zip").write_bytes(b"zip")
+    (folder / "exports" / "project-2-coco-x.zip").write_bytes(b"another's")
+    answer = page.get("/mal/export/1/project-1-coco-x.zip")
     assert (answer.status_code, answer.content) == (200, b"zip")
+    assert "attachment" in answer.headers["content-disposition"]
+    assert page.get("/mal/export/1/project-2-coco-x.zip").status_code == 404
+    assert page.get("/mal/export/1/project-1-coco-y.zip").status_code == 404
+
+
+def test_weights_are_handed_out_under_their_hash(page: TestClient, tiny_weights: Path) -> None:
+    answer = page.get("/mal/weights/1")
+    assert (answer.status_code, answer.content) == (200, tiny_weights.read_bytes())
+    assert page.get("/mal/weights/2").status_code == 404
 
 
 def test_the_page_fetches_nothing_from_elsewhere(page: TestClient) -> None:
@@ -120,6 +132,32 @@ def test_a_data_folder_that_cannot_be_made_is_said(tmp_path: Path, tiny_weights:
     (tmp_path / "data").write_text("a file is in the way")
     with pytest.raises(StudioError, match="data folder cannot be made: File exists"):
         build_app(Settings(data_dir=tmp_path / "data", weights=tiny_weights))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.2"])
+def test_nobody_else_reaches_a_studio_where_nobody_must_log_in(
+    tmp_path: Path, tiny_weights: Path, host: str
+) -> None:
+    settings = Settings(data_dir=tmp_path / "data", weights=tiny_weights, host=host, port=0)
+    with pytest.raises(StudioError, match=r"no users.*python app\.py user add"):
+        serve(settings, pytest.fail)
+    assert not settings.data_dir.exists()
+    Store(settings.database).close()
+    with pytest.raises(StudioError, match="no users"):
+        serve(settings, pytest.fail)
+
+
+def test_with_users_others_may_reach_it(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path / "data", weights=tiny_weights, host="0.0.0.0", port=0)
+    with closing(Store(settings.database)) as store:
+        store.add_user("Ada", "hash", is_admin=True, now=NOW)
+    monkeypatch.setattr("app.server.build_app", lambda _: FastAPI())
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+    told: list[str] = []
+    serve(settings, told.append)
+    assert told[0].startswith("http://0.0.0.0:")
 
 
 def test_a_port_that_is_taken_is_said_before_anything_is_made(

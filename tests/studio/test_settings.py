@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import StudioError
-from app.settings import Settings
+from app.settings import Settings, is_loopback
 
 
 def test_every_setting_can_come_from_the_environment() -> None:
@@ -37,12 +37,24 @@ def test_all_folders_lie_in_the_data_folder() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_a_loopback_address_is_taken(host: str) -> None:
     assert Settings(host=host).host == host
+    assert is_loopback(host)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
-def test_an_address_others_can_reach_is_refused_as_there_are_no_users(host: str) -> None:
-    with pytest.raises(StudioError, match="no users yet"):
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5"])
+def test_an_address_others_can_reach_is_known_as_one(host: str) -> None:
+    assert not is_loopback(Settings(host=host).host)
+
+
+@pytest.mark.parametrize("host", ["example.org", "", "127.0.0.1:80"])
+def test_a_studio_listens_on_addresses_and_is_called_by_names(host: str) -> None:
+    with pytest.raises(StudioError, match="MAL_ALLOWED_HOSTS"):
         Settings(host=host)
+
+
+def test_allowed_names_are_listed_with_commas() -> None:
+    settings = Settings.from_environment({"MAL_ALLOWED_HOSTS": "Studio.example, b.example.,"})
+    assert settings.names == {"studio.example", "b.example"}
+    assert Settings().names == frozenset()
 
 
 @pytest.mark.parametrize(
