@@ -12,7 +12,7 @@ from PIL.Image import Image as PilImage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-_ROWS = 512  # of the table of all pairs that is looked at at a time
+_PAIRS = 2**18  # that are looked at at a time
 Hashes = NDArray[np.uint64]
 Ints = NDArray[np.int64]
 
@@ -47,8 +47,9 @@ def alike(hashes: Sequence[int], bits: int) -> list[list[int]]:
 
 def _near(unique: Hashes, bits: int) -> Iterator[tuple[Ints, Ints]]:
     """Pairs of different hashes that differ in few bits, a block of rows at a time."""
-    for start in range(0, unique.size, _ROWS):
+    rows_at_once = max(1, _PAIRS // unique.size)
+    for start in range(0, unique.size, rows_at_once):
         rest = unique[start:]  # each pair once, but for those within the block
-        apart = np.bitwise_count(rest[:_ROWS, None] ^ rest[None, :])
+        apart = np.bitwise_count(rest[:rows_at_once, None] ^ rest[None, :])
         rows, columns = np.nonzero(apart <= bits)
         yield rows + start, columns + start

@@ -269,7 +269,7 @@ def groups_by_hand(hashes: list[int], bits: int) -> set[frozenset[int]]:
 def test_groups_are_what_comparing_each_pair_gives(
     bits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.health.likeness._ROWS", 32)  # fewer than there are
+    monkeypatch.setattr("app.health.likeness._PAIRS", 2000)  # fewer than there are
     random = np.random.default_rng(bits)
     bases = random.integers(0, 2**63, 25)
     hashes = [int(b) ^ sum(1 << int(k) for k in set(random.integers(0, 64, random.integers(0, 6))))
