@@ -141,6 +141,27 @@ def test_a_split_is_not_set_for_an_image_of_another_project(store: Store, image:
     assert store.get_image(image.id).split is None
 
 
+def test_an_image_s_newest_revision_is_another_after_each_act_on_it_and_no_other(
+    store: Store, project: Project, image: Image, leaf: Draft
+) -> None:
+    second = store.add_image(project.id, taken("b"), NOW)[0]
+    assert store.list_newest_revisions(project.id) == {}
+    first = store.add_instance(image.id, leaf, "Ada", "box", NOW)
+    other = store.list_newest_revisions(project.id)
+    store.add_instance(second.id, leaf, "Ada", "box", NOW)
+    seen = [store.list_newest_revisions(project.id)]
+    assert seen[0][image.id] == other[image.id]
+    store.add_instance(image.id, leaf, "Ada", "box", NOW)
+    seen.append(store.list_newest_revisions(project.id))
+    for version, state in enumerate((State.ACCEPTED, State.DELETED), start=1):
+        store.save_instance(first.id, replace(leaf, state=state), version, "Ada", "act", NOW)
+        seen.append(store.list_newest_revisions(project.id))
+    assert len({one[image.id] for one in seen}) == len(seen)
+    assert len({one[second.id] for one in seen}) == 1
+    with pytest.raises(NotFound):
+        store.list_newest_revisions(99)
+
+
 # Instances
 
 
