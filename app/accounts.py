@@ -41,7 +41,7 @@ class Accounts:
 
     Args:
         store: where users are.
-        hasher: of passwords.
+        hasher: of passwords; HASHER unless said otherwise.
         now: the time of day, in UTC.
         clock: seconds that never step back.
     """
@@ -49,11 +49,12 @@ class Accounts:
     def __init__(
         self,
         store: Store,
-        hasher: PasswordHasher = HASHER,
+        hasher: PasswordHasher | None = None,
         now: Callable[[], datetime] = _now,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store, self._hasher, self._now, self._clock = store, hasher, now, clock
+        self._store, self._hasher = store, hasher or HASHER
+        self._now, self._clock = now, clock
         self._names, self._addresses = Lockout(TRIES_A_NAME), Lockout(TRIES_AN_ADDRESS)
         self._nobody = ""  # a hash for names nobody has, made at first need
         self._queue, self._work = BoundedSemaphore(AT_WORK + WAITING), BoundedSemaphore(AT_WORK)
