@@ -6,6 +6,7 @@ request as the browser saw it, and the painted frame. Prints medians in millisec
 
     python bench/latency.py [--boxes 24] [--threads 2 1]
     python bench/latency.py --alone      # the predictor in this process, no server, no browser
+    python bench/latency.py --backends   # torch and ONNX Runtime in turn, the network alone
 """
 
 import argparse
@@ -21,12 +22,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch, as the launcher does
 
 import httpx
 import numpy as np
+import onnxruntime
 import skimage.data
 import torch
 from PIL import Image
@@ -39,7 +42,10 @@ from app.images import Intake, load_image  # noqa: E402
 from app.library import Library  # noqa: E402
 from app.settings import Settings  # noqa: E402
 from app.store import Store  # noqa: E402
+from mal_core import checkpoint as checkpoints  # noqa: E402
+from mal_core.export import to_onnx  # noqa: E402
 from mal_core.predictor import Predictor  # noqa: E402
+from mal_core.runtime import Inputs, Network, OnnxNetwork, trial_inputs  # noqa: E402
 
 SIZES = ((640, 480), (4000, 3000))
 STAGES = ("crop", "model", "paste", "rle", "score", "store")
@@ -55,8 +61,12 @@ def main() -> None:
     parser.add_argument("--boxes", type=int, default=24, help="measured boxes of each size")
     parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
     parser.add_argument("--alone", action="store_true", help="only the predictor, no browser")
+    parser.add_argument("--backends", action="store_true", help="torch against ONNX Runtime")
     arguments = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}")
+    if arguments.backends:
+        print_backends(arguments.threads, arguments.boxes)
+        return
     if arguments.alone:
         for threads in arguments.threads:
             print_alone(threads, arguments.boxes)
@@ -88,6 +98,44 @@ def print_alone(threads: int, count: int) -> None:
         medians = {n: 1000 * statistics.median(r[n] for r in rows[WARM_UP:]) for n in rows[0]}
         text = ", ".join(f"{name} {value:.1f}" for name, value in medians.items())
         print(f"{threads} threads, {size[0]}x{size[1]}: {text}", flush=True)
+
+
+def print_backends(numbers: Sequence[int], count: int) -> None:
+    """Both networks in turn, crop by crop and in batches of 8: medians and ratios, a line each.
+
+    CPU milliseconds count all threads; on a busy machine they say more than those on the wall.
+    """
+    loaded = checkpoints.load(Settings().weights)
+    data = to_onnx(loaded)
+    print(f"onnxruntime {onnxruntime.__version__}; medians of {count} pairs, milliseconds a call")
+    for threads, crops in product(numbers, (1, 8)):
+        torch.set_num_threads(threads)
+        origin = (loaded.sha256, loaded.crop.size)
+        networks = {
+            "torch": torch.inference_mode()(lambda *inputs: loaded.model(*inputs)[1]),
+            "onnx": OnnxNetwork(data, *origin),
+            "onnx, one batch": OnnxNetwork(data, *origin, together=True),
+        }
+        inputs = trial_inputs(loaded.crop.size, crops)
+        answers = {name: network(*inputs) for name, network in networks.items()}
+        pairs = max(3, count // crops)
+        rows = [{n: seconds_of(w, inputs) for n, w in networks.items()} for _ in range(pairs)]
+        for name, answer in answers.items():
+            far = float((answer - answers["torch"]).abs().max())
+            wall, cpu = (statistics.median(r[name][i] for r in rows) * 1000 for i in (0, 1))
+            ratios = [statistics.median(r[name][i] / r["torch"][i] for r in rows) for i in (0, 1)]
+            print(
+                f"{threads} threads, {crops} crops, {name:15}: wall {wall:7.1f} ({ratios[0]:.2f}),"
+                f" CPU {cpu:7.1f} ({ratios[1]:.2f}), logits differ by {far:.1e}",
+                flush=True,
+            )
+
+
+def seconds_of(network: Network, inputs: Inputs) -> tuple[float, float]:
+    """Wall and CPU seconds of one call."""
+    begin, used = time.perf_counter(), time.process_time()
+    network(*inputs)
+    return time.perf_counter() - begin, time.process_time() - used
 
 
 def print_row(threads: int, size: tuple[int, int], rows: Sequence[Row]) -> None:
@@ -159,6 +207,7 @@ def serve(data: Path, threads: int) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "app.py", "--data-dir", str(data), "--port", str(port)]
+    command += ["--backend", "torch"]  # no export on the cores that are measured
     server = subprocess.Popen([*command, "--threads", str(threads)], cwd=ROOT)
     url = f"http://127.0.0.1:{port}"
     try:
