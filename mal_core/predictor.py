@@ -308,12 +308,12 @@ class Predictor:
         logits = torch.stack([hint.previous(size // 2) for hint in hints])
         if fresh:
             planes = torch.stack([prompt_planes(hints[i].crop, size) for i in fresh])
-            logits[fresh] = self._network(images[fresh], planes, areas[fresh])
+            logits[fresh] = self._run(images[fresh], planes, areas[fresh])
         if marked:
             again = [
                 prompt_planes(hints[i].crop, size, hints[i].strokes, logits[i]) for i in marked
             ]
-            logits[marked] = self._network(images[marked], torch.stack(again), areas[marked])
+            logits[marked] = self._run(images[marked], torch.stack(again), areas[marked])
         if not prompted:
             self._spread(hints, images, logits)
         return logits
@@ -328,6 +328,16 @@ class Predictor:
             odds = logits[index] - threshold if hint.current is None else hint.previous(side)
             probs = spread(images[index], odds.sigmoid(), planes)
             logits[index] = torch.logit(probs, SURE) + threshold
+
+    def _run(self, *inputs: Tensor) -> Tensor:
+        """Crops, planes and box areas -> (B, s, s) fine logits, by torch where the other fails."""
+        network = self._network
+        try:
+            return network(*inputs)
+        except BackendError as error:
+            log.warning("%s; torch answers from now on", error)
+            self._network = self._in_torch
+            return self._in_torch(*inputs)
 
     @torch.inference_mode()
     def _in_torch(self, *inputs: Tensor) -> Tensor:

@@ -347,6 +347,24 @@ def test_a_predictor_turns_to_onnx_runtime_and_back(studio: Exported, scene: Ima
     assert torch.equal(predictor.predict(scene, BOXES).probs, before)
 
 
+def test_a_box_that_onnx_runtime_fails_at_gets_its_mask_from_torch(
+    studio: Exported,
+    scene: Image,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expected = Predictor.load(studio.weights, "cpu").predict(scene, BOXES, strokes())
+    quick = Predictor.load(studio.weights, "cpu", backend="onnx")
+
+    def fail(*_: Tensor) -> Tensor:
+        raise BackendError("ONNX Runtime fails: no memory")
+
+    monkeypatch.setattr(OnnxNetwork, "__call__", fail)
+    assert torch.equal(quick.predict(scene, BOXES, strokes()).probs, expected.probs)
+    assert quick.backend == "torch"
+    assert caplog.text.count("no memory; torch answers from now on") == 1
+
+
 def test_only_a_cpu_can_have_onnx_runtime(studio: Exported) -> None:
     elsewhere = Predictor(studio.checkpoint, torch.device("meta"))
     elsewhere.hasten(studio.onnx, "auto")
