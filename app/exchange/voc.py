@@ -66,6 +66,7 @@ def write(sheets: Iterable[Sheet], legend: Legend, sink: Sink) -> None:
                 sink.add(f"{folder}/{stem}.png", to_palette_png(painted, colours), packed=True)
     lines = [f"{place + 1} {name}\n" for name, place in places.items()]
     sink.add("classes.txt", "".join(lines).encode())
+    sink.add("labelmap.txt", _to_label_map(legend).encode())
     for folder in ("Main", "Segmentation"):
         sink.add(f"ImageSets/{folder}/default.txt", "".join(f"{s}\n" for s in stems).encode())
 
@@ -151,6 +152,14 @@ def _to_xml(sheet: Sheet) -> trees.Element:
         for tag, side in zip(_SIDES, (x0 + 1, y0 + 1, x1, y1), strict=True):
             trees.add(box, tag, plain(side))
     return root
+
+
+def _to_label_map(legend: Legend) -> str:
+    """The classes as CVAT and Datumaro want them told: name:colour:parts:actions."""
+    names = ["background", *legend.places()]
+    colours = [",".join(map(str, _colour(value % 256))) for value in range(len(names))]
+    lines = (f"{name}:{colour}::\n" for name, colour in zip(names, colours, strict=True))
+    return "# label:color_rgb:parts:actions\n" + "".join(lines)
 
 
 def _colour(value: int) -> tuple[int, int, int]:
