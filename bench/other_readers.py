@@ -83,18 +83,21 @@ def datumaro_reads(kind: str, prepare: Callable[[Path], Path] | None = None) -> 
         place = folder if prepare is None else prepare(folder)
         dataset = datumaro.Dataset.import_from(str(place), kind)
         labels = dataset.categories()[datumaro.AnnotationType.label]
+        found = []
         for item in dataset:
             for annotation in item.annotations:
                 title = "" if annotation.label is None else labels[annotation.label].name
                 if annotation.type is datumaro.AnnotationType.mask:
                     pixels = np.asfortranarray(annotation.image, np.uint8)
-                    yield item.id, title, coco_mask.encode(pixels)
+                    found.append((item.id, title, coco_mask.encode(pixels)))
                 elif annotation.type is datumaro.AnnotationType.polygon:
                     size = item.media_as(datumaro.Image).size
                     parts = coco_mask.frPyObjects([annotation.points], *size)
-                    yield item.id, title, coco_mask.merge(parts)
+                    found.append((item.id, title, coco_mask.merge(parts)))
                 elif annotation.type is datumaro.AnnotationType.bbox:
-                    yield item.id, title, tuple(annotation.points)
+                    found.append((item.id, title, tuple(annotation.points)))
+        masks = [shape for shape in found if not isinstance(shape[2], tuple)]
+        return iter(masks or found)  # where it sees both, the boxes are those of the masks
 
     return read
 

@@ -5,11 +5,13 @@ from typing import Any
 
 from app.exchange.sheets import Entry, Legend, Reading, Sheet, Sink, masks_of
 from mal_core import coco
+from mal_core.coco_large import LargeFile
 from mal_core.errors import InputError
 from mal_core.masks import RLE
 from mal_core.polygons import masks_to_rings, rings_to_polygons
 
 ANNOTATIONS = "annotations.json"
+_LARGE = 16 * 2**20  # bytes from which a file is read image by image, to save memory
 
 
 def read(reading: Reading) -> Iterator[Sheet]:
@@ -48,7 +50,8 @@ def to_image(sheet: Sheet) -> coco.ImageRecord:
 
 
 def _read_one(reading: Reading, name: str) -> Iterator[Sheet]:
-    dataset = coco.read(reading.bytes(name))
+    is_large = reading.check_size(name) > _LARGE
+    dataset = LargeFile(reading.files[name]) if is_large else coco.read(reading.files[name])
     titles = {category.id: category.name.strip() for category in dataset.categories}
     reading.categories |= {titles[c.id]: c.extra for c in dataset.categories}
     reading.extra |= dataset.extra

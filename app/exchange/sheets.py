@@ -125,10 +125,18 @@ class Reading:
         Raises:
             InputError: it is too large to be read as a whole.
         """
-        path = self.files[name]
-        if (size := path.stat().st_size) > _FILE_MAX:
+        self.check_size(name)
+        return self.files[name].read_bytes()
+
+    def check_size(self, name: str) -> int:
+        """The size of a file in bytes.
+
+        Raises:
+            InputError: it is larger than any file that is taken.
+        """
+        if (size := self.files[name].stat().st_size) > _FILE_MAX:
             raise InputError(f"has {size:,} bytes; the limit is {_FILE_MAX:,}: split it")
-        return path.read_bytes()
+        return size
 
     def json(self, name: str) -> dict[str, Any]:
         """The JSON object of a file.

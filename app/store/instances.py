@@ -12,6 +12,7 @@ from app.leases import refuses
 from app.records import Draft, Image, Instance, NewInstance, Revision, State, Work
 from app.session import COUNTABLE, check_draft, check_transition
 from app.store.database import Database, fetch
+from app.store.engines import insert_rows
 from app.store.leases import find_lease, layer_of_instance
 from app.store.projects import take_numbers
 from app.store.rows import (
@@ -26,6 +27,7 @@ from app.store.rows import (
 
 _STREAM = {"yield_per": 1000}  # rows read at a time
 UNKNOWN = Work()
+_OWNER = ("id", "project_id", "image_id", "number", "version", "head_id")
 
 
 class Instances(Database):
@@ -296,20 +298,18 @@ def _insert(
     """Insert checked instances with their first revisions; return the first instance's id."""
     number = take_numbers(connection, project_id, "next_instance", len(instances))
     first, head = next_id(connection, "instance"), next_id(connection, "revision")
-    owners = [
-        {
-            **{"id": first + i, "project_id": project_id, "image_id": new.image_id},
-            **{"number": number + i, "version": 1, "head_id": head + i},
-        }
+    owners = (
+        (first + i, project_id, new.image_id, number + i, 1, head + i)
         for i, new in enumerate(instances)
-    ]
-    revisions = [
-        {"id": head + i, "instance_id": first + i, "version": 1, "is_conflict": 0}
-        | draft_to_values(new.draft, *saving)
+    )
+    insert_rows(connection, schema.instance, _OWNER, owners)
+    own = draft_to_values(instances[0].draft, *saving)
+    columns = ["id", "instance_id", "version", "is_conflict", *own]
+    revisions = (
+        (head + i, first + i, 1, 0, *draft_to_values(new.draft, *saving).values())
         for i, new in enumerate(instances)
-    ]
-    connection.execute(schema.instance.insert(), owners)
-    connection.execute(schema.revision.insert(), revisions)
+    )
+    insert_rows(connection, schema.revision, columns, revisions)
     return first
 
 
