@@ -37,7 +37,8 @@ CSS = """
 .mal-head h1 { font-size: 18px; margin: 0; white-space: nowrap; }
 .mal-head > :nth-child(2) { flex: 0 1 280px !important; min-width: 120px !important; }
 @media (max-width: 640px) { .gradio-container .main { padding: 2px 8px !important; }
-  .tab-wrapper .tab-container button { padding: 0 8px !important; } }
+  .tab-wrapper .tab-container button { padding: 0 8px !important; }
+  .js-plotly-plot .modebar { display: none; } }
 .mal-line { align-items: end; }
 .mal-note { color: var(--mal-quiet); margin: 4px 0; }
 .mal-table { overflow-x: auto; border: 0 !important; }

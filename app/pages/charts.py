@@ -13,10 +13,12 @@ from app.pages.train import GREY, GRID
 from app.records import Category, State
 
 STATES = {State.ACCEPTED: "#0d9488", State.CORRECTED: "#d97706", State.PROPOSED: "#6b8afd"}
+TOOLS = ("zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale")
 BLUE, RED = "#2563eb", "#dc2626"
 BARS = 40  # categories in the plot; the table has all
 ROWS = 30  # sizes of images in the table
 HEIGHT = 280  # pixels
+SIDE = "Square root of the mask's area, pixels"
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def category_figure(found: Report, categories: Sequence[Category]) -> go.Figure:
 def side_figure(found: Report, limits: Limits) -> go.Figure:
     """Sizes of the masks; those that count as tiny end at the line."""
     bins = side_bins(found)
-    figure = _histogram(bins, "Side of a square as large as the mask, pixels", "Masks")
+    figure = _histogram(bins, SIDE, "Masks")
     side = np.sqrt(limits.tiny_area)
     at = sum(low < side for low in bins.lows) - 0.5
     figure.add_vline(x=at, line={"color": RED, "width": 2, "dash": "dot"})
@@ -138,7 +140,7 @@ def tables(found: Report, categories: Sequence[Category]) -> str:
     heads = ["Category", "Instances", *(str(state).capitalize() for state in STATES)]
     return (
         table(heads, by_category, "No categories yet.")
-        + _bin_table(side_bins(found), "Side of a square as large as the mask, pixels", "Masks")
+        + _bin_table(side_bins(found), SIDE, "Masks")
         + _bin_table(crowd_bins(found), "Instances on an image", "Images")
         + table([f"Size of the image, the {ROWS} most frequent", "Images"], sizes, "No images.")
     )
@@ -165,7 +167,7 @@ def _lay_out(figure: go.Figure, x: str, y: str) -> None:
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": GREY},
         dragmode=False,  # a finger that scrolls the page shall not be caught
-        modebar={"remove": ["zoom", "pan", "zoomIn", "zoomOut", "autoScale", "resetScale"]},
+        modebar={"remove": list(TOOLS)},
         xaxis={"title": x, "gridcolor": GRID, "zeroline": False, "automargin": True},
         yaxis={"title": y, "gridcolor": GRID, "zeroline": False, "rangemode": "tozero"},
     )
