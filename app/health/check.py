@@ -38,6 +38,7 @@ class Report:
     Attributes:
         checked_at: when it was over.
         images: all of the project, by number.
+        newest: the newest revision on each image that was looked at, by the image's id; 0 for none.
         found: the instances of each kind that there are any of.
         places: the number of images on which those are.
         categories: instances examined by category and state.
@@ -49,6 +50,7 @@ class Report:
 
     checked_at: datetime
     images: Sequence[Image]
+    newest: Mapping[int, int]
     found: Mapping[Kind, Found]
     places: Mapping[Kind, int]
     categories: Mapping[tuple[int, State], int]
@@ -91,7 +93,7 @@ class Health:
         self._store = store
         self._now = now
         self._facts: dict[int, Facts] = {}
-        self._hashes: dict[str, int | None] = {}  # by the raster's own hash; None: unreadable
+        self._hashes: dict[str, int | None] = {}  # by the raster's own hash; None: not yet read
         self._reports: dict[int, Report] = {}
 
     def check(self, project_id: int) -> Iterator[Image]:
@@ -122,8 +124,8 @@ class Health:
         """
         newest = self._store.list_newest_revisions(project_id)
         images = [summary.image.id for summary in self._store.list_images(project_id)]
-        known = {image.id for image in report.images} if (report := self.report(project_id)) else {}
-        return sum(key not in known or self._is_old(key, newest.get(key, 0)) for key in images)
+        seen = report.newest if (report := self.report(project_id)) else {}
+        return sum(seen.get(key) != newest.get(key, 0) for key in images)
 
     def found(self, project_id: int, kind: Kind) -> Found:
         """The instances of a kind that the last check found.
@@ -136,14 +138,11 @@ class Health:
             raise NotFound("this project was not checked yet; do so on the Health page")
         return report.found.get(kind, {})
 
-    def _is_old(self, image_id: int, newest: int) -> bool:
-        facts = self._facts.get(image_id)
-        return facts is None or facts.newest != newest
-
     def _look(self, image: Image, newest: int) -> None:
-        if image.sha256 not in self._hashes:
+        if self._hashes.get(image.sha256) is None:
             self._hashes[image.sha256] = self._hash(image)
-        if self._is_old(image.id, newest):
+        facts = self._facts.get(image.id)
+        if facts is None or facts.newest != newest:
             instances = self._store.list_instances(image.id)
             self._facts[image.id] = examine(instances, newest, self.limits)
 
@@ -168,6 +167,7 @@ class Health:
         return Report(
             checked_at=self._now(),
             images=images,
+            newest={image.id: one.newest for image, one in zip(images, facts, strict=True)},
             found=found,
             places={kind: sum(kind in one.found for one in facts) for kind in found},
             categories=categories,

@@ -81,8 +81,9 @@ class HealthPage:
         """Look through the project."""
         health = self._house.health
         total = len(self._house.store.list_images(project_id))
+        every = max(1, total // STEPS)
         for done, _ in enumerate(health.check(project_id), start=1):
-            if done * STEPS // total > (done - 1) * STEPS // total:
+            if done % every == 0:
                 progress((done, total), unit="images")
         return self.show(project_id)
 
@@ -91,11 +92,10 @@ class HealthPage:
         health = self._house.health
         changed = health.changed(project_id)
         found = health.report(project_id)
-        if found is None:
-            images = len(self._house.store.list_images(project_id))
-            if not images:
+        if found is None or not found.images:
+            if not changed:
                 return note("No images yet: add some on the Library page.")
-            return note(f"Not checked yet. {_many(images)} to look at.")
+            return note(f"Not checked yet. {_many(changed)} to look at.")
         text = f"Checked at {found.checked_at:%H:%M} UTC."
         return note(text + (f" {_many(changed)} changed since: check again." if changed else ""))
 

@@ -130,6 +130,7 @@ def test_an_abandoned_check_leaves_the_report_before_it(studio: Studio, health: 
     tiny(studio)
     next(health.check(1))
     assert health.report(1) is report
+    assert health.changed(1) == 1
 
 
 def test_a_copy_of_a_photo_at_another_size_is_found(
@@ -153,6 +154,9 @@ def test_an_image_whose_file_is_gone_is_told_and_the_rest_is_looked_at(
     report = check(health)
     assert report.unseen == studio.images[:2]
     assert kinds_of(report, found) == {Kind.TINY}
+    for image in studio.images[:2]:
+        Pil.new("RGB", (9, 9)).save(thumbnail_path(studio.settings, image))
+    assert check(health).unseen == []
 
 
 def test_there_are_no_findings_before_the_first_check(health: Health) -> None:

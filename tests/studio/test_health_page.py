@@ -23,6 +23,7 @@ CATEGORIES = [Category(n, 1, n, name, "#fff") for n, name in enumerate((EVIL, "c
 REPORT = Report(
     checked_at=NOW,
     images=IMAGES,
+    newest={},
     found={Kind.TINY: {11: 1, 12: 4}, Kind.BORDER: {11: 1}},
     places={Kind.TINY: 2, Kind.BORDER: 1},
     categories={(1, State.ACCEPTED): 3, (1, State.PROPOSED): 1, (2, State.CORRECTED): 12},
