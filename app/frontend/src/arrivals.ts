@@ -81,6 +81,7 @@ export class Arrivals implements GalleryPorts {
     this.crew.walk.onLoaded();
     this.crew.bulk.show();
     void this.crew.comments.open(info.id);
+    void this.crew.presence.open(this.crew.project?.id ?? 0, info.id);
     void this.note(info.id, this.leftAt);
   }
 

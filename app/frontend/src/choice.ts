@@ -28,6 +28,7 @@ export abstract class Choice {
   draft: Draft | null = null;
   trail: readonly Point[] = []; // clicked so far, of a polygon, a cut or extreme points
   isAlone = false; // only the chosen are shown
+  heldBy = ""; // who works on the image while this person only looks; "" when it is theirs
   readonly placings = new Placings();
   protected readonly items = new Map<number, Instance>();
   private readonly others = new Set<number>(); // chosen besides the selected one
@@ -160,11 +161,18 @@ export abstract class Choice {
 
   /** Why the selected instance cannot be changed, in words; "" when it can. */
   get obstacle(): string {
+    if (this.heldBy !== "") return `${this.heldBy} is working on this image: you only look.`;
     const item = this.selected;
     if (!item) return "Select a mask first.";
     if (this.isLocked(item.id)) return `Mask ${item.number} is locked. Unlock it first.`;
     if (!this.isShown(item)) return `Mask ${item.number} is hidden. Show it first.`;
     return "";
+  }
+
+  /** The image is somebody else's to work on, or this person's again ("''" for nobody). */
+  setHeld(heldBy: string): void {
+    this.heldBy = heldBy;
+    this.show();
   }
 
   protected show(): void {

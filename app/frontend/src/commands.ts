@@ -273,8 +273,8 @@ export class Commands {
     const { editor, say } = this.ports;
     const item = editor.selected;
     const count = editor.chosen.length;
-    if (!item) {
-      say("Select a mask first.");
+    if (!item || editor.heldBy !== "") {
+      say(editor.obstacle);
       return;
     }
     if (state === "accepted" && item.rle === null && count === 1) {

@@ -33,6 +33,11 @@ export class Comments {
     return this.all.filter(({ instance_id }) => instance_id === instanceId).length;
   }
 
+  /** Id of the newest that is known; 0 while there is none. */
+  get newest(): number {
+    return this.all.at(-1)?.id ?? 0;
+  }
+
   /** Another image is open. */
   async open(imageId: number): Promise<void> {
     this.imageId = imageId;

@@ -31,6 +31,8 @@ export type Outcome = "made" | "waits" | "refused";
 
 export interface CreationPorts {
   readonly wait: (seconds: number) => Promise<void>;
+  /** Seconds of the person's time since it was asked last. */
+  readonly lap: () => number;
   readonly say: (text: string) => void;
   readonly tell: (text: string) => void;
   readonly saves: Pick<SaveQueue, "learn" | "waiting">;
@@ -130,8 +132,9 @@ export class Creations {
 
   /** Make an instance of a mask that a person drew around something new. */
   async add(crop: Crop, reason: string): Promise<Outcome> {
-    const { image, categoryId } = this.editor;
-    if (!image) return "refused";
+    const { image, categoryId, heldBy, obstacle } = this.editor;
+    if (heldBy !== "") this.ports.say(obstacle);
+    if (!image || heldBy !== "") return "refused";
     if (categoryId !== 0) return this.begin([wish(image, crop, "corrected", categoryId, reason)]);
     this.ports.tell("Add a category first: press + in the panel.");
     return "refused";
@@ -175,7 +178,9 @@ export class Creations {
   }
 
   private begin(wishes: readonly Wish[], divided: Instance | null = null): Promise<Outcome> {
-    return this.run({ key: `${PAGE}-made-${++this.requests}`, wishes, divided });
+    const [first, ...rest] = wishes;
+    const timed = [{ ...first, seconds: this.ports.lap() }, ...rest];
+    return this.run({ key: `${PAGE}-made-${++this.requests}`, wishes: timed, divided });
   }
 
   /** Do an act; resolves at the first failure that may pass, and goes on with it by itself. */

@@ -250,7 +250,7 @@ export class Editor extends Choice {
    */
   perform(entries: readonly Entry[], reason: string): boolean {
     const step = entries.filter((entry) => this.items.has(entry.id) && this.isAllowed(entry));
-    if (!this.image || step.length === 0) return false;
+    if (!this.image || step.length === 0 || this.heldBy !== "") return false;
     this.history.record(this.image.id, step);
     for (const { id, after } of step) this.restore(id, after, reason);
     if (step.length === 1 && step[0].after && !REVIEWS.includes(reason)) {
@@ -287,14 +287,14 @@ export class Editor extends Choice {
   }
 
   undo(): boolean {
-    if (!this.image || this.stroke) return false;
+    if (!this.image || this.stroke || this.heldBy !== "") return false;
     const step = this.history.undo(this.image.id);
     if (step) this.bringBack([...step].reverse(), "before", "undo");
     return step !== null;
   }
 
   redo(): boolean {
-    if (!this.image || this.stroke) return false;
+    if (!this.image || this.stroke || this.heldBy !== "") return false;
     const step = this.history.redo(this.image.id);
     if (step) this.bringBack(step, "after", "redo");
     return step !== null;

@@ -136,6 +136,10 @@ export class CrewOrders implements Orders {
     return this.crew.reviewing.sendBack(id, text);
   }
 
+  takeImage(): void {
+    void this.crew.presence.take();
+  }
+
   look(): void {
     this.crew.update();
   }

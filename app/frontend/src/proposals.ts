@@ -20,6 +20,7 @@ export interface Placeholder {
   readonly version?: number; // the instance's, where an earlier page asked
   readonly strokes?: readonly Stroke[]; // that steer the instance's mask; they are saved already
   readonly ahead?: true; // nobody waits for it
+  readonly seconds?: number; // the person took to ask
 }
 
 export interface ProposalPorts {
@@ -249,7 +250,11 @@ export class Proposals {
     const strokes = running.strokes?.slice(-MOST_STROKES).map((one) => thinned(one));
     const now = instance_id === null ? null : this.saves.version(instance_id);
     const version = running.version ?? now;
-    const ahead = running.ahead && { ahead: running.ahead };
+    const { seconds } = running;
+    const ahead = {
+      ...(running.ahead && { ahead: running.ahead }),
+      ...(seconds !== undefined && { seconds }),
+    };
     const known = { image_id, box, category_id, request_id: key, instance_id, version, ...ahead };
     return strokes ? { ...known, strokes } : known;
   }

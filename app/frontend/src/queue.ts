@@ -96,6 +96,7 @@ interface Entry {
 
 export class Queue {
   filter: Filter = TO_REVIEW;
+  taken: ReadonlySet<number> = new Set(); // images others work on; one does not go there
   private entries: Entry[] = [];
 
   /** Take the server's order over. */
@@ -145,7 +146,8 @@ export class Queue {
       const to = start + by * step;
       const entry = entries[(to + 2 * count) % count];
       const isRound = to < 0 || to >= count;
-      if (!entry.isOut && entry.id !== id) return { imageId: entry.imageId, id: entry.id, isRound };
+      const isIt = !entry.isOut && entry.id !== id && !this.taken.has(entry.imageId);
+      if (isIt) return { imageId: entry.imageId, id: entry.id, isRound };
     }
     return null;
   }
@@ -154,7 +156,9 @@ export class Queue {
   imageAfter(imageId: number): number | null {
     const last = this.lastOf(imageId);
     const round = [...this.entries.slice(last + 1), ...this.entries.slice(0, last + 1)];
-    return round.find((entry) => !entry.isOut && entry.imageId !== imageId)?.imageId ?? null;
+    const isIt = (entry: Entry): boolean =>
+      !entry.isOut && entry.imageId !== imageId && !this.taken.has(entry.imageId);
+    return round.find(isIt)?.imageId ?? null;
   }
 
   private indexOf(imageId: number, id: number | null): number {

@@ -53,9 +53,9 @@ export function queueCommands(
 }
 
 function acceptAndGo({ editor, desk }: CommandPorts, accept: () => void): void {
-  const { selected, chosen } = editor;
+  const { selected, chosen, heldBy } = editor;
   accept();
-  if (!selected || chosen.every(({ rle }) => rle === null)) return;
+  if (!selected || heldBy !== "" || chosen.every(({ rle }) => rle === null)) return;
   editor.select(selected.id); // where the queue ends here, one stays, and accepts nothing by mistake
   const what = chosen.length > 1 ? `${chosen.length} masks` : `Mask ${selected.number}`;
   desk.go(1, `${what} accepted. `, selected.id);

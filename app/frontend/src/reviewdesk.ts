@@ -2,7 +2,9 @@
 
 import { Bulk } from "./bulk";
 import { Comments } from "./comments";
+import { heartbeat } from "./heartbeat";
 import type { Crew } from "./orders";
+import { Presence } from "./presence";
 import type { DeskPorts } from "./queuecommands";
 import { Reviewing } from "./reviewing";
 import type { Desk, View } from "./view";
@@ -34,7 +36,31 @@ export function reviewParts(crew: Crew): Parts {
     },
   });
   const reviewing = new Reviewing(crew, comments, walk, say);
-  return { walk, comments, bulk, reviewing };
+  return { walk, comments, bulk, reviewing, presence: presenceOf(crew, walk, comments) };
+}
+
+function presenceOf(crew: Crew, walk: Walk, comments: Comments): Presence {
+  const presence: Presence = new Presence({
+    send: crew.transport.here.bind(crew.transport),
+    every: heartbeat,
+    onTurn: (heldBy) => {
+      const { editor, sync, input } = crew;
+      input.cancel();
+      editor.setHeld(heldBy);
+      if (editor.image) void sync.refresh(editor.image.id);
+    },
+    onNews: (newestComment, isLooking) => {
+      const { editor, sync } = crew;
+      if (newestComment > comments.newest) void comments.read();
+      if (isLooking && editor.image) void sync.refresh(editor.image.id);
+    },
+    onChange: () => {
+      walk.queue.taken = presence.taken;
+      crew.update();
+    },
+  });
+  crew.transport.tokenOf = presence.tokenOf.bind(presence);
+  return presence;
 }
 
 export function deskPorts(crew: Crew): DeskPorts {

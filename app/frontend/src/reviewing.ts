@@ -42,8 +42,8 @@ export class Reviewing {
 
   /** Why the selected mask cannot be sent back, in words; "" when it can. */
   get obstacle(): string {
-    const item = this.view.editor.selected;
-    if (!item) return "Select a mask first.";
+    const { selected: item, heldBy, obstacle } = this.view.editor;
+    if (!item || heldBy !== "") return obstacle;
     return item.rle === null ? `Mask ${item.number} is only a box.` : "";
   }
 

@@ -112,7 +112,7 @@ export class SaveQueue {
 
   push(change: Change): void {
     const lane = this.lane(change.id);
-    lane.next = change;
+    lane.next = lane.next ? withEffortOf(change, lane.next) : change;
     this.start(lane);
   }
 
@@ -226,7 +226,7 @@ export class SaveQueue {
     this.progress(lane);
     await this.ports.wait(asked ?? backoff);
     lane.sending = null;
-    lane.next ??= change;
+    lane.next = lane.next ? withEffortOf(lane.next, change) : change;
   }
 
   /** Somebody saved first. Newer work in the lane still goes out, so that it is kept as well. */
@@ -301,6 +301,13 @@ function unsentOf({ next, sending, version, unanswered, doubt }: Lane): Unsent |
     doubt,
     unanswered: isBehind ? [...unanswered, sending] : unanswered,
   };
+}
+
+/** A change that takes the place of one that was not saved took both their times. */
+function withEffortOf(change: Change, before: Change): Change {
+  const seconds = (change.seconds ?? 0) + (before.seconds ?? 0);
+  const strokes = (change.strokes ?? 0) + (before.strokes ?? 0);
+  return seconds + strokes > 0 ? { ...change, seconds, strokes } : change;
 }
 
 function isSame(a: Unsent | null, b: Unsent | null): boolean {

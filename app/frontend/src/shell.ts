@@ -4,6 +4,7 @@ import { Banner, type Waiting } from "./banner";
 import { el, setAttribute, setText } from "./dom";
 import type { Editor } from "./editor";
 import { CategoryFinder } from "./finder";
+import { HeldBanner } from "./heldbanner";
 import { HelpDialog } from "./help";
 import { showKeys, withKeys } from "./keysigns";
 import { Panel } from "./panel";
@@ -38,6 +39,7 @@ export class Shell {
   readonly finder: CategoryFinder;
   readonly versus: VersusDialog;
   private readonly banner: Banner;
+  private readonly held: HeldBanner;
   private readonly notice = el("p", { class: "mal-empty" });
   private readonly rail: Rail;
   private readonly top: TopBar;
@@ -57,6 +59,7 @@ export class Shell {
     this.status = new StatusLine(orders);
     this.finder = new CategoryFinder(orders.setCategory.bind(orders));
     this.banner = new Banner(orders);
+    this.held = new HeldBanner(orders);
     this.versus = new VersusDialog((conflict, choice) => {
       orders.decide(conflict, choice);
     });
@@ -110,7 +113,8 @@ export class Shell {
     this.panel.update(view);
     this.strip.update(view);
     const { keys, leftHanded } = view.habits;
-    this.status.update(saves, keys);
+    this.status.update(saves, keys, view.presence.others);
+    this.held.update(view);
     this.banner.update(view, waiting, isCutOff);
     this.help.update(view);
     showKeys(this.root, keys);
@@ -128,6 +132,7 @@ export class Shell {
   }
 
   private build(): void {
+    this.messages.element.prepend(this.held.element);
     this.stage.append(this.canvas, this.notice, this.messages.element, this.banner.element);
     this.root.classList.add("mal-studio");
     this.root.replaceChildren(

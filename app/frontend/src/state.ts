@@ -36,6 +36,8 @@ export interface CanvasState {
   readonly scale: number;
   readonly view: Viewport;
   readonly pending: number;
+  readonly held_by: string; // who works on the image while this page only looks
+  readonly others: readonly string[]; // who else is here
   readonly messages: readonly string[];
   readonly undo: number;
   readonly redo: number;
@@ -71,6 +73,8 @@ export function stateOf(studio: Studio): CanvasState {
     scale: scene.port.scale,
     view: scene.port,
     pending: saves.pending,
+    held_by: editor.heldBy,
+    others: studio.presence.others.map(({ person }) => person),
     messages: shell.messages.shown,
     undo: editor.undoable,
     redo: editor.redoable,

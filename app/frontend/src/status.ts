@@ -4,6 +4,7 @@ import { el, setAttribute, setText } from "./dom";
 import { icon } from "./icons";
 import { KeyMap } from "./keymap";
 import { withKeys } from "./keysigns";
+import { hereText, type Other } from "./presence";
 import type { SaveQueue } from "./saves";
 import type { Orders } from "./view";
 
@@ -12,10 +13,11 @@ export class StatusLine {
   private readonly spoken = el("span", { class: "mal-say", role: "status", "aria-live": "polite" });
   private readonly saved = el("button", { type: "button", class: "mal-saved" });
 
+  private readonly company = el("span", { class: "mal-company" });
   private keys = new KeyMap();
 
   constructor(orders: Orders) {
-    this.element.append(this.spoken, this.saved);
+    this.element.append(this.spoken, this.company, this.saved);
     this.saved.addEventListener("click", () => {
       orders.retry();
     });
@@ -28,8 +30,9 @@ export class StatusLine {
     setText(this.spoken, isSame ? `${said}\u00a0` : said);
   }
 
-  update(saves: SaveQueue, keys: KeyMap): void {
+  update(saves: SaveQueue, keys: KeyMap, others: readonly Other[]): void {
     this.keys = keys;
+    setText(this.company, hereText(others));
     setText(this.saved, savedText(saves));
     const state = saves.refused > 0 || saves.retrying > 0 ? "late" : "";
     setAttribute(this.saved, "data-state", saves.pending > 0 ? state || "busy" : "done");

@@ -1,13 +1,14 @@
 /** The strip of images with thumbnails, fetched when they come into sight, and their states. */
 
-import { el, setAttribute } from "./dom";
+import { el, setAttribute, setText } from "./dom";
 import type { ImageInfo } from "./types";
-import { type Orders, STATE_NAMES, STATES, type View } from "./view";
+import { type Desk, type Orders, STATE_NAMES, STATES } from "./view";
 
 interface Cell {
   readonly button: HTMLButtonElement;
   readonly picture: HTMLImageElement;
   readonly dots: HTMLElement;
+  readonly people: HTMLElement;
   shown: string;
 }
 
@@ -32,7 +33,7 @@ export class Strip {
     );
   }
 
-  update(view: View): void {
+  update(view: Desk): void {
     const images = view.project?.images ?? [];
     const order = images.map(({ id }) => id).join();
     const isOther = order !== this.order;
@@ -60,24 +61,27 @@ export class Strip {
   private cell({ id, file_name }: ImageInfo): HTMLButtonElement {
     const picture = el("img", { alt: "", class: "mal-picture", draggable: "false" });
     const dots = el("span", { class: "mal-dots" });
+    const people = el("span", { class: "mal-people" });
     const button = el("button", {
       type: "button",
       class: "mal-thumb",
       title: file_name,
       "data-image": id,
     });
-    button.append(el("span", { class: "mal-hidden" }, file_name), picture, dots);
+    button.append(el("span", { class: "mal-hidden" }, file_name), picture, dots, people);
     button.addEventListener("click", () => {
       void this.orders.open(id);
     });
-    this.cells.set(id, { button, picture, dots, shown: "" });
+    this.cells.set(id, { button, picture, dots, people, shown: "" });
     return button;
   }
 
-  private fill(info: ImageInfo, view: View): void {
+  private fill(info: ImageInfo, view: Desk): void {
     const cell = this.cells.get(info.id);
     if (!cell) return;
     setAttribute(cell.button, "aria-current", info.id === view.info?.id ? "true" : null);
+    const here = view.presence.others.filter(({ image_id }) => image_id === info.id);
+    setText(cell.people, here.map(({ person }) => person || "Somebody").join(", "));
     const counts = view.countsOf(info);
     const shown = STATES.map((state) => counts[state]).join();
     if (shown === cell.shown) return;

@@ -15,6 +15,7 @@ import { Lifeline } from "./lifeline";
 import { spoken } from "./panel";
 import { type Crew, CrewOrders } from "./orders";
 import { Person } from "./person";
+import type { Presence } from "./presence";
 import type { Placeholder, Timing } from "./proposals";
 import { Races } from "./races";
 import type { Filter } from "./queue";
@@ -66,6 +67,7 @@ export class Studio implements Crew {
   readonly comments: Comments;
   readonly bulk: Bulk;
   readonly reviewing: Reviewing;
+  readonly presence: Presence;
   readonly input: Input;
   readonly commands: Commands;
   private readonly orders = new CrewOrders(this);
@@ -105,6 +107,7 @@ export class Studio implements Crew {
       comments: this.comments,
       bulk: this.bulk,
       reviewing: this.reviewing,
+      presence: this.presence,
     } = reviewParts(this));
     const ports = this.makePorts();
     this.input = new Input(ports);
@@ -160,6 +163,7 @@ export class Studio implements Crew {
   /** Take the canvas down; saves that wait are still sent, and leaving the page still warns. */
   destroy(): void {
     this.gallery.stop();
+    this.presence.stop();
     this.input.stop();
     this.sync.stop();
     this.shell.stop();
@@ -199,6 +203,7 @@ export class Studio implements Crew {
       onConflict: (conflict, text) => {
         this.races.tell(conflict, text);
       },
+      onLate: () => void this.presence.beat(),
       onProgress: this.update.bind(this),
       isAssisted: () => this.scene.look.assist,
     });
@@ -270,6 +275,9 @@ export class Studio implements Crew {
   }
 
   private listen(): void {
+    const { stopwatch } = this.sync;
+    for (const kind of ["pointerdown", "pointerup", "wheel", "keydown"])
+      this.root.addEventListener(kind, stopwatch.touch.bind(stopwatch), { passive: true });
     this.root.addEventListener("keydown", (event) => {
       this.commands.keyDown(event, this.project?.categories ?? []);
     });

@@ -10,5 +10,7 @@ import queue from "./styles/queue.css?inline";
 import safety from "./styles/safety.css?inline";
 import small from "./styles/small.css?inline";
 import strip from "./styles/strip.css?inline";
+import together from "./styles/together.css?inline";
 
-export const css = [base, buttons, frame, panel, strip, small, menus, safety, queue, keys].join("");
+const early = [base, buttons, frame, panel, strip, small, menus];
+export const css = [...early, safety, queue, keys, together].join("");

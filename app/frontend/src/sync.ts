@@ -11,6 +11,7 @@ import { snapshotOf } from "./instance";
 import type { Keeper } from "./keeper";
 import { type Placeholder, Proposals, type Timing } from "./proposals";
 import { SaveQueue } from "./saves";
+import { Stopwatch } from "./stopwatch";
 import { classify, textOf, type Transport } from "./transport";
 import type { Annotation, Box, Change } from "./types";
 
@@ -27,6 +28,8 @@ export interface SyncPorts {
   tell(text: string, kind: "error" | "notice"): void;
   /** A race was lost, and both sides are here to be compared. */
   onConflict(conflict: Conflict, text: string): void;
+  /** A save came too late: perhaps somebody else works on the image now. */
+  onLate(): void;
   readonly onProgress: () => void;
   /** Whether the model is to carry strokes on. */
   isAssisted(): boolean;
@@ -43,6 +46,7 @@ export class Sync {
   readonly saves: SaveQueue;
   readonly proposals: Proposals;
   readonly creations: Creations;
+  readonly stopwatch: Stopwatch;
   readonly conflicts = new Conflicts((key, conflict) => this.keeper?.keepConflict(key, conflict));
   keeper: Shelves | null = null;
   private requests = 0;
@@ -55,6 +59,7 @@ export class Sync {
     private readonly server: Pick<Transport, "save" | "propose" | "create" | "annotations">,
     private readonly ports: SyncPorts,
   ) {
+    this.stopwatch = new Stopwatch(ports.now);
     this.saves = this.makeSaves();
     this.proposals = this.makeProposals();
     this.creations = this.makeCreations();
@@ -88,12 +93,14 @@ export class Sync {
   /** Send what the person did; a mask under way for an instance at hand comes too late. */
   onEdit(event: Extract<EditorEvent, { kind: "edit" | "stroke" }>): void {
     if (event.kind === "edit") {
-      const { change } = event;
+      const { reason } = event.change;
+      const strokes = Number(STROKES.includes(reason));
+      const change = { ...event.change, seconds: this.stopwatch.lap(), strokes };
       this.interrupted = null;
       this.proposals.giveUp(change.id);
       this.ports.outdate(change.image_id);
       this.saves.push(change);
-      if (STROKES.includes(change.reason) && this.ports.isAssisted()) this.steer(change);
+      if (strokes > 0 && this.ports.isAssisted()) this.steer(change);
     } else if (event.isBegin) this.interrupted = this.proposals.giveUp(event.id);
     else this.resume();
   }
@@ -151,7 +158,9 @@ export class Sync {
       const before = now && snapshotOf(now);
       const entry = { id: mine.id, before, after: mine.after };
       if (!this.editor.perform([entry], "mine")) {
-        this.ports.tell(`Mask ${theirs.number} is locked: unlock it to put yours there.`, "notice");
+        const { heldBy } = this.editor;
+        const why = heldBy ? `${heldBy} works on this image` : `Mask ${theirs.number} is locked`;
+        this.ports.tell(`${why}: yours cannot be put there now.`, "notice");
         return;
       }
     }
@@ -180,6 +189,10 @@ export class Sync {
   propose(box: Box, instance_id: number | null): void {
     const image_id = this.editor.image?.id;
     if (image_id === undefined) return;
+    if (this.editor.heldBy !== "") {
+      this.ports.say(this.editor.obstacle);
+      return;
+    }
     const item = this.editor.instances.find(({ id }) => id === instance_id);
     const category_id = item?.category_id ?? this.editor.categoryId;
     if (category_id === 0) {
@@ -193,7 +206,7 @@ export class Sync {
   /** Give an instance another box: a mask of the model is proposed anew, a person's one stays. */
   changeBox(id: number, box: Box): void {
     const item = this.editor.instances.find((one) => one.id === id);
-    if (!item || !OF_PERSONS.includes(item.state)) {
+    if (!item || !OF_PERSONS.includes(item.state) || this.editor.heldBy !== "") {
       this.propose(box, id);
       return;
     }
@@ -217,7 +230,8 @@ export class Sync {
   }
 
   private ask(placeholder: Omit<Placeholder, "key">): void {
-    void this.proposals.propose({ ...placeholder, key: `${PAGE}-${++this.requests}` });
+    const seconds = this.stopwatch.lap();
+    void this.proposals.propose({ ...placeholder, seconds, key: `${PAGE}-${++this.requests}` });
   }
 
   private async read(imageId: number): Promise<readonly Annotation[] | null> {
@@ -263,13 +277,10 @@ export class Sync {
   private onConflict(change: Change, current: Annotation | null, kept: number | null): void {
     this.proposals.giveUp(change.id, true); // the strokes were on another mask than theirs
     this.ports.outdate(change.image_id);
-    const mine = this.editor.instances.find(({ id }) => id === change.id);
-    const number = current?.number ?? mine?.number;
-    const what = number === undefined ? "a mask" : `mask ${number}`;
-    const place = kept === null ? "in the history" : `in the history as revision ${kept}`;
-    const who = current?.person || "Somebody";
-    const text = `${who} saved ${what} first. Their version is shown; yours is kept ${place}.`;
-    this.ports.say("Somebody was first.");
+    const isHeld = current !== null && current.version === this.editor.version(change.id);
+    const text = this.lossText(change, current, kept, isHeld);
+    this.ports.say(isHeld ? "Somebody else works on this image." : "Somebody was first.");
+    this.ports.onLate();
     if (current) {
       this.editor.receive(current);
       const conflict = { mine: change, theirs: current, kept };
@@ -279,6 +290,20 @@ export class Sync {
       this.ports.tell(text, "notice");
       void this.refresh(change.image_id);
     }
+  }
+
+  private lossText(
+    { id }: Change,
+    current: Annotation | null,
+    kept: number | null,
+    isHeld: boolean,
+  ): string {
+    const number = current?.number ?? this.editor.find(id)?.number;
+    const what = number === undefined ? "a mask" : `mask ${number}`;
+    const place = kept === null ? "in the history" : `in the history as revision ${kept}`;
+    if (isHeld) return `Somebody else works on this image. Yours of ${what} is kept ${place}.`;
+    const who = current?.person || "Somebody";
+    return `${who} saved ${what} first. Their version is shown; yours is kept ${place}.`;
   }
 
   private makeProposals(): Proposals {
@@ -306,6 +331,7 @@ export class Sync {
     const { wait, onProgress } = this.ports;
     return new Creations(this.editor, this.server, {
       ...{ wait, onProgress, saves: this.saves },
+      lap: () => this.stopwatch.lap(),
       say: (text) => {
         this.ports.say(text);
       },

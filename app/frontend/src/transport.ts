@@ -1,6 +1,7 @@
 /** The REST contract under /mal/, and nothing else: every request carries the session's token. */
 
 import { type Filter, queryOf, type Stop } from "./queue";
+import type { HereAnswer, HereRequest } from "./presence";
 import type { Failure } from "./saves";
 import type { TileRef } from "./tiles";
 import type {
@@ -57,6 +58,8 @@ const PATIENCE = 30_000; // milliseconds
 const PROPOSE_PATIENCE = 120_000;
 
 export class Transport {
+  /** The token of the lease that this page has, or had, of an image. */
+  tokenOf: (imageId: number) => number = () => 0;
   private renewing: Promise<boolean> | null = null;
 
   constructor(
@@ -140,9 +143,16 @@ export class Transport {
     return this.json("POST", "categories", { body: { project_id: projectId, name } });
   }
 
+  /** Give a sign of life; it is nobody's fault when it gets lost. */
+  async here(body: HereRequest, isLast: boolean): Promise<HereAnswer> {
+    const options = { body, isQuiet: true, isLast };
+    return this.json("POST", "here", options);
+  }
+
   async propose(body: ProposeRequest, signal: AbortSignal): Promise<Proposal> {
     const patience = AbortSignal.any([signal, AbortSignal.timeout(PROPOSE_PATIENCE)]);
-    const response = await this.request("POST", "propose", { body, signal: patience });
+    const work = this.workOf(body.image_id, { seconds: body.seconds });
+    const response = await this.request("POST", "propose", { body, work, signal: patience });
     const timing = response.headers.get("server-timing") ?? "";
     const annotation = (await heard(response.json(), patience)) as Annotation;
     return { annotation, timing };
@@ -152,13 +162,27 @@ export class Transport {
   create(body: CreateRequest, signal?: AbortSignal): Promise<Annotation> {
     const patience = AbortSignal.timeout(PATIENCE);
     const either = signal ? AbortSignal.any([signal, patience]) : patience;
-    return this.json("POST", "annotations", { body, signal: either });
+    const work = this.workOf(body.image_id, { seconds: body.seconds });
+    return this.json("POST", "annotations", { body, work, signal: either });
   }
 
   /** Save or delete one instance, if the server is still at `version`. */
-  save({ id, after, reason }: Change, version: number): Promise<Annotation> {
-    if (after === null) return this.json("DELETE", `annotations/${id}`, { version });
-    return this.json("PUT", `annotations/${id}`, { version, body: { ...after, reason } });
+  save(change: Change, version: number): Promise<Annotation> {
+    const { id, image_id, after, reason, seconds, strokes } = change;
+    const work = this.workOf(image_id, { seconds, strokes });
+    if (after === null) return this.json("DELETE", `annotations/${id}`, { version, work });
+    return this.json("PUT", `annotations/${id}`, { version, work, body: { ...after, reason } });
+  }
+
+  /** Under which lease something was done, and what it took, as the server reads it. */
+  private workOf(imageId: number, { seconds, strokes }: Told): string {
+    const parts = [
+      ["lease", this.tokenOf(imageId)],
+      ["seconds", seconds],
+      ["strokes", strokes],
+    ];
+    const known = parts.filter(([, value]) => typeof value === "number");
+    return known.map(([name, value]) => `${name}=${value}`).join("; ");
   }
 
   private async blob(path: string): Promise<Blob> {
@@ -199,26 +223,37 @@ export class Transport {
     const headers: Record<string, string> = { "x-mal-session": this.token };
     if (options.body !== undefined) headers["content-type"] = "application/json";
     if (options.version !== undefined) headers["if-match"] = String(options.version);
+    if (options.work !== undefined) headers["x-mal-work"] = options.work;
     const init: RequestInit = {
       method,
       headers,
       signal: options.signal ?? AbortSignal.timeout(PATIENCE),
+      keepalive: options.isLast ?? false,
     };
     if (options.body !== undefined) init.body = JSON.stringify(options.body);
     try {
       const response = await heard(fetch(`${this.base}/mal/${path}`, init), options.signal);
-      this.onHeard(true);
+      if (!options.isQuiet) this.onHeard(true);
       return response;
     } catch (error) {
-      if (error instanceof NetworkError) this.onHeard(false);
+      if (error instanceof NetworkError && !options.isQuiet) this.onHeard(false);
       throw error;
     }
   }
 }
 
+/** What a page can tell of an act; it may not know. */
+interface Told {
+  readonly seconds: number | undefined;
+  readonly strokes?: number | undefined;
+}
+
 interface Options {
   readonly body?: unknown;
   readonly version?: number;
+  readonly work?: string; // see workOf
+  readonly isQuiet?: boolean; // whether it is answered or not tells nobody anything
+  readonly isLast?: boolean; // the page goes away
   readonly signal?: AbortSignal;
 }
 

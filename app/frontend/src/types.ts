@@ -112,10 +112,13 @@ export interface Change {
   readonly image_id: number;
   readonly after: Snapshot | null;
   readonly reason: string;
+  readonly seconds?: number; // of the person's time it took
+  readonly strokes?: number; // of brush and eraser in it
 }
 
 /** An instance to be made with the mask it has; `from_id` is the one its mask comes from. */
 export interface Wish extends Snapshot {
+  readonly seconds?: number; // it took
   readonly image_id: number;
   readonly reason: string;
   readonly from_id: number | null;
@@ -130,6 +133,7 @@ export interface ProposeRequest {
   readonly version: number | null;
   readonly strokes?: readonly Stroke[]; // that correct the instance's mask
   readonly ahead?: true; // nobody waits for it
+  readonly seconds?: number; // it took to ask for it
 }
 
 export interface CreateRequest extends Wish {

@@ -8,6 +8,7 @@ import type { Habits } from "./habits";
 import type { Action } from "./keys";
 import type { Look } from "./look";
 import type { Placing } from "./placings";
+import type { Presence } from "./presence";
 import type { Filter } from "./queue";
 import type { Reviewing } from "./reviewing";
 import type { Scene } from "./scene";
@@ -31,6 +32,7 @@ export interface Desk extends View {
   readonly bulk: Bulk;
   readonly comments: Comments;
   readonly reviewing: Reviewing;
+  readonly presence: Presence;
 }
 
 /** What the parts ask the studio to do. */
@@ -56,6 +58,8 @@ export interface Orders {
   acceptAll(): void;
   comment(about: number | null, text: string): Promise<boolean>;
   sendBack(id: number, text: string): Promise<boolean>;
+  /** Work on the open image in place of somebody else. */
+  takeImage(): void;
   /** Something is to be shown otherwise. */
   look(): void;
 }

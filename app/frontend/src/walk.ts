@@ -123,7 +123,9 @@ export class Walk {
   }
 
   private get end(): string {
-    return this.queue.left.masks > 0 ? "This is the only one left." : "Nothing left to review.";
+    const { left, taken } = this.queue;
+    if (left.masks === 0) return "Nothing left to review.";
+    return taken.size > 0 ? "Others work on all that is left." : "This is the only one left.";
   }
 
   private arrive({ id, said }: Target): void {

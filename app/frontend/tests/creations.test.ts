@@ -86,7 +86,7 @@ beforeEach(() => {
       tell: (text) => told.push(text),
       saves: { learn: (id, version) => learned.push([id, version]), waiting: () => null },
       onMade: ({ image_id, state }) => counted.push([image_id, state]),
-      onProgress: () => undefined,
+      ...{ lap: () => 0, onProgress: () => undefined },
       keep: (key, act) => {
         if (act) kept.set(key, act);
         else kept.delete(key);

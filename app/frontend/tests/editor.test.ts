@@ -37,6 +37,51 @@ beforeEach(() => {
   open(FIRST, annotation({ id: 2, number: 2 }), annotation({ id: 3, number: 3 }));
 });
 
+describe("an image that somebody else works on", () => {
+  const acts: readonly [string, () => unknown][] = [
+    [
+      "accept",
+      () => {
+        editor.accept();
+      },
+    ],
+    [
+      "reject",
+      () => {
+        editor.reject();
+      },
+    ],
+    ["delete", () => editor.remove()],
+    ["stroke", () => editor.beginStroke([2, 2], 1)],
+    [
+      "box",
+      () => {
+        editor.setBox(1, [0, 0, 9, 9]);
+      },
+    ],
+    ["undo", () => editor.undo()],
+    ["redo", () => editor.redo()],
+  ];
+
+  it.each(acts)("is not changed by %s, and is again once it is free", (name, act) => {
+    editor.select(1);
+    editor.accept();
+    editor.reject();
+    editor.undo();
+    editor.select(1);
+    [changes] = [[]];
+    editor.setHeld("Bob");
+    act();
+    expect([changes, editor.isStroking]).toEqual([[], false]);
+    expect(editor.obstacle).toContain("Bob is working");
+    editor.setHeld("");
+    if (name === "accept") editor.undo(); // it is accepted already
+    act();
+    editor.endStroke();
+    expect(changes.length).toBeGreaterThan(0);
+  });
+});
+
 describe("undo", () => {
   const acts: Readonly<Record<string, (random: Random) => void>> = {
     accept: () => {

@@ -89,6 +89,18 @@ describe("the way through the queue", () => {
     }
   });
 
+  it("leaves images out that others work on, as long as they do", () => {
+    const made = queue();
+    made.taken = new Set([2]);
+    expect(where(made.next(1, 11, 1))).toEqual([3, 30]);
+    expect(where(made.next(3, 30, -1))).toEqual([1, 11]);
+    expect(made.imageAfter(1)).toBe(3);
+    made.taken = new Set([1, 2, 3]);
+    expect([made.next(1, 11, 1), made.imageAfter(1)]).toEqual([null, null]);
+    made.taken = new Set();
+    expect(where(made.next(1, 11, 1))).toEqual([2, 20]);
+  });
+
   it("ends where nothing is left but the mask one is at", () => {
     const made = new Queue();
     expect(made.next(1, null, 1)).toBeNull();

@@ -98,6 +98,15 @@ describe("a lane of saves", () => {
     expect(sent.map(({ change: { reason } }) => reason)).toEqual(["corrected", "accepted"]);
   });
 
+  it("adds up what the merged ones took", async () => {
+    const one = { seconds: 2, strokes: 1 };
+    for (const state of ["corrected", "rejected", "accepted"] as const)
+      queue.push({ ...change(state), ...one });
+    await sent[0].fail(RETRY);
+    await wake();
+    expect(sent[1].change).toMatchObject({ reason: "accepted", seconds: 6, strokes: 3 });
+  });
+
   it("does not hold up other instances", () => {
     queue.push(change("accepted", 1));
     queue.push(change("accepted", 2));

@@ -65,6 +65,16 @@ describe("what was fetched ahead is old", () => {
     expect(told[0]).toContain("revision 3");
   });
 
+  it("after somebody else took the image, which is not what a race is", async () => {
+    stroke();
+    const current = annotation({ version: 4, person: "Bob" });
+    await saved[0].fail(new ApiError(409, "lease_lost", "late", current, 3, null));
+    expect(told).toEqual([
+      "Somebody else works on this image. Yours of mask 1 is kept in the history as revision 3.",
+    ]);
+    expect(lost).toHaveLength(1);
+  });
+
   it("after a mask came", async () => {
     sync.propose([0, 0, 9, 9], null);
     await settle();

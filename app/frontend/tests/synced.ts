@@ -109,6 +109,7 @@ export function begin(): void {
       lost.push(conflict);
       told.push(text);
     },
+    onLate: () => undefined,
     onProgress: () => undefined,
     isAssisted: () => isAssisted,
   });
