@@ -2,7 +2,7 @@
 
 Everything follows from the revisions. The time between two acts of a person belongs to the
 instance of the later one, but for what is longer than a pause for thought; so the times of all
-instances add up to the time worked.
+instances add up to the time worked. A page that measured it tells it with the save.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -67,7 +67,8 @@ class _Account:
         if is_models and draft.rle is not None:
             self.proposal = draft
         elif self.head is not None and draft.rle != before:
-            self.strokes += revision.reason not in ASSISTING
+            merged = revision.strokes or 1  # where the network was slow, a save holds several
+            self.strokes += 0 if revision.reason in ASSISTING else merged
         self.head, self.at = draft, revision.saved_at
 
 
@@ -86,8 +87,8 @@ def finished_masks(revisions: Iterable[Revision]) -> list[Entry]:
         account = accounts.setdefault(revision.instance_id, _Account())
         if revision.reason not in UNASKED:
             before = last_act.get(revision.person, revision.saved_at)
-            gap = (revision.saved_at - before).total_seconds()
-            account.seconds += min(max(gap, 0.0), IDLE_SECONDS)
+            gap = min(max((revision.saved_at - before).total_seconds(), 0.0), IDLE_SECONDS)
+            account.seconds += gap if revision.seconds is None else revision.seconds
             last_act[revision.person] = revision.saved_at
         if not revision.is_conflict:
             account.take(revision)

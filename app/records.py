@@ -198,6 +198,48 @@ class Revision:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A revision as the history of a project lists it: all but its mask."""
+
+    id: int
+    at: datetime
+    person: str
+    reason: str
+    state: State
+    category: str
+    image_id: int
+    file_name: str
+    instance_id: int
+    number: int  # of the instance
+    version: int
+    is_conflict: bool
+    model: str  # whose proposal the mask descends from; "" for none
+    seconds: float | None
+    strokes: int | None
+
+
+@dataclass(frozen=True)
+class Sieve:
+    """Which lines of a history to list; what is left out lets all through.
+
+    Attributes:
+        person: who saved.
+        reason: the first word of why, such as "brush".
+        state: what the instance became.
+        text: stands in the image's file name, whatever the case.
+        number: of the instance.
+        conflicts: only what lost a race or came too late.
+    """
+
+    person: str | None = None
+    reason: str | None = None
+    state: State | None = None
+    text: str = ""
+    number: int | None = None
+    conflicts: bool = False
+
+
+@dataclass(frozen=True)
 class Work:
     """How a save came to be; None where that is not known, or nobody's hand was in it.
 

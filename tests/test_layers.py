@@ -43,12 +43,12 @@ LAYERS = {
         *("worker", "commands", "__main__"),
     ),
     "app": (
-        *("errors", "settings", "records", "people", "session", "history", "leases"),
+        *("errors", "settings", "records", "people", "session", "history", "leases", "agreement"),
         *("schema", "migrations", "store", "lockout", "accounts", "access", "auth", "answers"),
         *("entrance", "forms", "images", "exchange", "children", "backends", "predictors"),
         *("workflow", "review", "learning", "gate", "ledger", "health", "worker", "rounds"),
         *("again", "batch", "jobs", "registry", "pictures", "library", "bodies", "guard", "api"),
-        *("desk", "downloads", "presence", "together", "login", "canvas", "pages"),
+        *("desk", "downloads", "presence", "together", "chronicle", "login", "canvas", "pages"),
         *("ui", "server", "trade", "roster", "backup", "checkup", "restore", "cli"),
     ),
 }

@@ -10,6 +10,7 @@ from app.store.accounts import Accounts
 from app.store.audit import Audit
 from app.store.database import no_such
 from app.store.foreign import Foreign
+from app.store.histories import Histories
 from app.store.images import Images
 from app.store.incoming import Incoming
 from app.store.jobs import Jobs
@@ -26,7 +27,7 @@ __all__ = ["Store", "fill", "newest_version", "no_such"]
 
 class Store(
     Projects, Images, Incoming, Jobs, Models, People, Foreign, Accounts, Logins, Audit, Leases,
-    Tables, Soundness,
+    Histories, Tables, Soundness,
 ):  # fmt: skip
     """All that the studio remembers; see the base classes for what it can be asked.
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -51,6 +52,17 @@ def test_strokes_are_saves_by_a_person_that_change_the_mask() -> None:
     )
     assert (entry.strokes, entry.seconds, entry.is_untouched) == (2, 4.0, False)
     assert entry.iou == iou(MASKS[0], MASKS[2])
+
+
+def test_what_the_page_measured_counts_in_place_of_the_gaps() -> None:
+    made, brush, accept = history(
+        (0, 1, "Ada", P, 0, "proposed"),
+        (9, 1, "Ada", C, 1, "brush"),
+        (20, 1, "Ada", A, 1, "accept"),
+    )
+    measured = [replace(made, seconds=3.5), replace(brush, seconds=4.25, strokes=3), accept]
+    (entry,) = finished_masks(measured)
+    assert (entry.seconds, entry.strokes) == (3.5 + 4.25 + 11.0, 3)
 
 
 def test_what_the_model_makes_of_a_stroke_is_no_stroke_more() -> None:
