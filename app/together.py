@@ -26,13 +26,14 @@ class HereBody(BaseModel):
     Attributes:
         project_id: the open project.
         image_id: the open image; None for none.
-        wish: to work on it if it is free, only to look, or to take it from whoever has it.
+        wish: to work on it if it is free, only to look, to take it from whoever has it, or to
+            leave, since the page goes away.
         left: the image that was open before, to be given back.
     """
 
     project_id: int
     image_id: int | None = None
-    wish: Literal["work", "look", "take"] = "work"
+    wish: Literal["work", "look", "take", "leave"] = "work"
     left: int | None = None
 
 
@@ -64,10 +65,9 @@ class Together:
         person, now = request.state.person, self._now()
         for image_id in (body.image_id, body.left):
             self._check(body.project_id, image_id)
-        if body.left is not None:
-            self._store.release_lease(body.left, person, now)
-            self.presence.leave(Visit(body.project_id, person, body.left))
-        self.presence.note(Visit(body.project_id, person, body.image_id), now)
+        self._leave(body, person, now)
+        if body.wish != "leave":
+            self.presence.note(Visit(body.project_id, person, body.image_id), now)
         may_take = self._may_take(request.state.caller, body.project_id)
         lease = self._lease(body, person, now, may_take=may_take)
         newest = 0 if body.image_id is None else self._store.newest_comment(body.image_id)
@@ -78,6 +78,12 @@ class Together:
             "newest_comment": newest,
         }
 
+    def _leave(self, body: HereBody, person: str, now: datetime) -> None:
+        left = body.image_id if body.wish == "leave" else body.left
+        if left is not None:
+            self._store.release_lease(left, person, now)
+            self.presence.leave(Visit(body.project_id, person, left))
+
     def _check(self, project_id: int, image_id: int | None) -> None:
         if image_id is not None and self._store.get_image(image_id).project_id != project_id:
             raise NotAllowed(f"image {image_id} is not one of project {project_id}")
@@ -85,7 +91,7 @@ class Together:
     def _lease(self, body: HereBody, person: str, now: datetime, *, may_take: bool) -> Lease | None:
         if body.image_id is None:
             return None
-        if body.wish == "look":
+        if body.wish in ("look", "leave"):
             return self._store.get_lease(body.image_id)
         force = body.wish == "take" and may_take
         return self._store.take_lease(body.image_id, person, now, force=force)

@@ -108,8 +108,8 @@ def test_who_leaves_the_page_frees_the_image_at_once(visit: Visit) -> None:
     bob.choose_image(3)
     expect(bob.page.locator(".mal-held")).to_be_visible()
     with bob.page.expect_response("**/mal/here"):
-        ann.page.goto("about:blank")
-        bob.page.wait_for_timeout(500)
+        with ann.page.expect_response("**/mal/here"):
+            ann.page.evaluate("window.dispatchEvent(new Event('pagehide'))")
         bob.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(bob.page.locator(".mal-held")).to_contain_text("Ann has left this image")
     bob.page.get_by_role("button", name="Work on it").click()

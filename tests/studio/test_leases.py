@@ -230,6 +230,13 @@ def test_who_leaves_gives_the_image_back(here: Here, studio: Studio) -> None:
     assert [one["image_id"] for one in here("Bob")["here"]] == [studio.images[1].id]
 
 
+def test_a_page_that_goes_away_is_here_no_more(here: Here) -> None:
+    here("Ada")
+    assert here("Ada", wish="leave")["lease"]["is_mine"] is False
+    seen = here("Bob")
+    assert (seen["lease"]["is_mine"], seen["here"]) == (True, [])
+
+
 def test_looking_takes_nothing_and_taking_over_takes_it(here: Here) -> None:
     assert here("Bob", wish="look")["lease"] is None
     here("Ada")

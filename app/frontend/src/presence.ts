@@ -12,7 +12,7 @@ export interface Other {
   readonly works: boolean;
 }
 
-export type Wish = "work" | "look" | "take";
+export type Wish = "work" | "look" | "take" | "leave";
 
 export interface HereRequest {
   readonly project_id: number;
@@ -93,7 +93,7 @@ export class Presence {
   leave(): void {
     if (!this.place) return;
     const { projectId: project_id, imageId: image_id } = this.place;
-    const body = { project_id, image_id, wish: "look", left: image_id } as const;
+    const body = { project_id, image_id, wish: "leave", left: null } as const;
     void this.ports.send(body, true).catch(() => undefined);
   }
 

@@ -113,6 +113,12 @@ describe("an image that is opened", () => {
     expect([presence.heldBy, presence.tokenOf(7), turns]).toEqual(["", 1, []]);
   });
 
+  it("is left when the page goes away", async () => {
+    await opened(lease());
+    presence.leave();
+    expect(sent[1]).toEqual({ project_id: 1, image_id: 7, wish: "leave", left: null });
+  });
+
   it("is not confused by the late answer of the one before", async () => {
     void presence.open(1, 7);
     void presence.open(1, 8);
