@@ -12,17 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import only modules written before it in its own row.
 LAYERS = {
     "mal_core": (
-        *(
-            "errors",
-            "extras",
-            "files",
-            "decode",
-            "sources",
-            "config",
-            "finetune_config",
-            "memory",
-            "runstate",
-        ),
+        *("errors", "extras", "files", "decode", "sources"),
+        *("config", "finetune_config", "memory", "runstate"),
         *("geometry", "masks", "bulk", "polygons", "prompts"),
         *("encoder", "decoder", "paper", "model", "mae", "crf", "losses", "teacher", "metrics"),
         *(

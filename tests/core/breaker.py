@@ -5,7 +5,11 @@ SIGSEGV of one content, and the worker's write down each image it answers.
 """
 
 import os
+import random
 import signal
+import subprocess
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,3 +74,28 @@ def kill(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def shards_done(out: Path) -> int:
+    """Shards beside a file that `label` is about to write."""
+    return len(list(out.with_name(f"{out.name}.shards").glob("[!.]*")))
+
+
+def wait_for(running: subprocess.Popen[bytes], out: Path, shards: int) -> bool:
+    """Wait for so many shards; whether the program still runs then."""
+    while running.poll() is None and shards_done(out) < shards:
+        time.sleep(0.002)
+    return running.poll() is None
+
+
+def kill_some(
+    running: subprocess.Popen[bytes], out: Path, victims: Iterable[str], chance: random.Random
+) -> int:
+    """Kill one process of each kind in turn, each after another shard is done; how many died."""
+    kills = 0
+    for words in victims:
+        if wait_for(running, out, shards_done(out) + 1):
+            time.sleep(chance.uniform(0, 0.03))
+            found = descendants(running.pid, words)
+            kills += bool(found) and kill(chance.choice(found))
+    return kills

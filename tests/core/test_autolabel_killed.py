@@ -4,7 +4,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -55,30 +54,6 @@ def start(words: list[str], out: Path, *more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=breaker.ROOT, stdout=null, stderr=null)
 
 
-def shards_done(out: Path) -> int:
-    return len(list(out.with_name(f"{out.name}.shards").glob("[!.]*")))
-
-
-def wait_for(running: subprocess.Popen[bytes], out: Path, shards: int) -> bool:
-    """Wait for so many shards; whether the program still runs then."""
-    while running.poll() is None and shards_done(out) < shards:
-        time.sleep(0.002)
-    return running.poll() is None
-
-
-def kill_some(
-    running: subprocess.Popen[bytes], out: Path, victims: list[str], chance: random.Random
-) -> int:
-    """Kill one process of each kind in turn, each after another shard is done; how many died."""
-    kills = 0
-    for words in victims:
-        if wait_for(running, out, shards_done(out) + 1):
-            time.sleep(chance.uniform(0, 0.03))
-            found = breaker.descendants(running.pid, words)
-            kills += bool(found) and breaker.kill(chance.choice(found))
-    return kills
-
-
 def check(out: Path, whole: bytes, watch: list[tuple[int, int]], kills: int) -> None:
     """The bytes of the unbroken run; each box once; no rework beyond a shard a kill."""
     assert out.read_bytes() == whole
@@ -96,7 +71,7 @@ def test_a_killed_program_goes_on_and_ends_in_the_same_bytes(
 ) -> None:
     out = tmp_path / "masks.json"
     running = start(words, out)
-    assert wait_for(running, out, 5), "the run was too quick to be killed"
+    assert breaker.wait_for(running, out, 5), "the run was too quick to be killed"
     running.kill()
     running.wait()
     assert not out.exists()
@@ -111,7 +86,7 @@ def test_killed_workers_and_decoders_change_nothing(
     out = tmp_path / "masks.json"
     running = start(words, out, "--workers", "2")
     victims = ["mal_core.decode", "mal_core.worker"]
-    kills = kill_some(running, out, victims, random.Random(1))
+    kills = breaker.kill_some(running, out, victims, random.Random(1))
     assert running.wait() == 0
     assert kills == 2
     check(out, whole, breaker.watched(tmp_path), kills)
@@ -123,7 +98,7 @@ def test_killed_actors_of_ray_change_nothing(
     pytest.importorskip("ray")
     out = tmp_path / "masks.json"
     running = start(words, out, "--workers", "2", "--ray")
-    kills = kill_some(running, out, ["ray::", "mal_core.worker"], random.Random(2))
+    kills = breaker.kill_some(running, out, ["ray::", "mal_core.worker"], random.Random(2))
     assert running.wait() == 0
     assert kills == 2
     check(out, whole, breaker.watched(tmp_path), kills)
