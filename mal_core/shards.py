@@ -138,8 +138,12 @@ class Shelf:
         """
         if self._folder is not None:
             self._folder.mkdir(exist_ok=True)
-        found = [PurePosixPath(path).name for path in self._system.ls(self._root, detail=False)] \
-            if self._system.exists(self._root) else []  # fmt: skip
+        self._system.invalidate_cache()  # of a listing from before others stored theirs
+        try:
+            paths = self._system.ls(self._root, detail=False)
+        except FileNotFoundError:  # a bucket has no empty folders
+            paths = []
+        found = [PurePosixPath(path).name for path in paths]
         shown = [name for name in found if not name.startswith(".")]  # drafts that a kill left
         for name in shown:
             if not name.endswith(self._form.suffix):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -84,6 +85,21 @@ def draw_dataset(tmp_path: Path) -> Callable[[int, int], Dataset]:
         return Dataset(images, categories, annotations)
 
     return draw
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an empty bucket of an S3 server on this machine."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    fsspec.filesystem("s3").clear_instance_cache()  # none of an earlier server
+    fsspec.filesystem("s3").mkdir(f"bucket-{port}")
+    yield f"s3://bucket-{port}"
+    server.stop()
 
 
 def _two_discs(random: np.random.Generator) -> tuple[Image, list[NDArray[np.bool_]]]:

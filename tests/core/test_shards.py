@@ -122,6 +122,17 @@ def test_a_shelf_gives_back_what_was_put(
     assert shelf.names() == set()
 
 
+def test_what_another_machine_stored_in_a_bucket_is_seen(shard: Shard, bucket: str) -> None:
+    here, there = Shelf(f"{bucket}/shards"), Shelf(f"{bucket}/shards")
+    assert here.names() == set()
+    there._system = fsspec.filesystem("s3", skip_instance_cache=True)  # a listing of its own
+    there.put(shard, ANSWERS)
+    assert here.names() == {shard.name}
+    assert here.get(shard.name) == ANSWERS
+    there.clear()
+    assert here.names() == set()
+
+
 def test_a_damaged_shard_is_named(shard: Shard, tmp_path: Path) -> None:
     for form in FORMS:
         shelf = Shelf(tmp_path / form, form)
@@ -203,6 +214,21 @@ def test_the_form_and_size_of_shards_and_whether_they_stay_change_no_byte(
         assert main([*words, *place, "--out", str(out)]) == 0
         assert out.read_bytes() == whole
         assert len(list((kept / form).iterdir())) == 3
+
+
+def test_images_from_a_bucket_and_shards_in_it_change_no_byte(
+    words: list[str], bucket: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "masks.json"
+    assert main([*words, "--out", str(out)]) == 0
+    whole = out.read_bytes()
+    system = fsspec.filesystem("s3")
+    for path in (tmp_path / "images").iterdir():
+        system.put_file(path, f"{bucket}/set/{path.name}")
+    words[2] = f"{bucket}/set"
+    assert main([*words, "--out", str(out), "--shards", f"{bucket}/out"]) == 0
+    assert out.read_bytes() == whole
+    assert len(Shelf(f"{bucket}/out").names()) == 1
 
 
 def test_an_answer_needs_a_place(words: list[str], capsys: Capture) -> None:

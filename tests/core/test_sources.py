@@ -4,7 +4,7 @@ import io
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
@@ -166,31 +166,16 @@ def test_a_url_that_nobody_here_can_read_says_what_to_do(url: str) -> None:
         open_files(url)
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An S3 server on this machine with the files in it."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    system = fsspec.filesystem("s3", skip_instance_cache=True)
-    system.mkdir("images")
-    for name, content in FILES.items():
-        system.pipe_file(f"images/set/{name}", content)
-    yield "s3://images/set"
-    server.stop()
-
-
 def test_files_come_from_an_object_store(bucket: str, tmp_path: Path) -> None:
-    files = open_files(bucket)
+    system = fsspec.filesystem("s3")
+    for name, content in FILES.items():
+        system.pipe_file(f"{bucket}/set/{name}", content)
+    files = open_files(f"{bucket}/set")
     assert {name: files.read(name) for name in FILES} == FILES
     with pytest.raises(BadImage, match=r"none\.png: there is no such file"):
         files.read("none.png")
-    system = fsspec.filesystem("s3")
     for path in (make_zip(tmp_path), *map(str, Path(make_tars(tmp_path)).parent.glob("*.tar"))):
-        system.put_file(path, f"images/{Path(path).name}")
+        system.put_file(path, f"{bucket}/{Path(path).name}")
     for name in ("images.zip", "part-*.tar"):
-        files = open_files(f"s3://images/{name}")
+        files = open_files(f"{bucket}/{name}")
         assert {name: files.read(name) for name in FILES} == FILES
