@@ -1,12 +1,13 @@
 """Memory and time per box of `label` as the work grows from 1,000 to 100,000 boxes.
 
 The boxes are made up and small, the images are real and come up again and again, the network is as
-small as the design allows, so that the 100,000 are done in minutes: what is looked at is what grows
-with the number of boxes, not the network. Each size is one run of the program; peak memory is that
-of its process. Prints a table and draws it.
+small as the design allows: what is looked at is what grows with the number of boxes. Each size is
+one run in a process of its own, whose peak memory and CPU time are told. With --no-network each
+mask is its filled box, and nothing else is left out: decoding, shards, merging, writing. Prints a
+table and draws it.
 
     python bench/batch_growth.py coco/annotations.json coco/images [--sizes 1000 10000 100000]
-        [--plot growth.png]
+        [--no-network] [--plot growth.png]
 """
 
 import argparse
@@ -15,6 +16,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
@@ -25,9 +28,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from mal_core import checkpoint, coco  # noqa: E402
+from mal_core.autolabel import Order, label_file  # noqa: E402
 from mal_core.coco import Annotation, CategoryRecord, Dataset, ImageRecord  # noqa: E402
-from mal_core.config import ModelConfig  # noqa: E402
+from mal_core.config import LabelConfig, ModelConfig  # noqa: E402
+from mal_core.geometry import Image, box_to_rect  # noqa: E402
+from mal_core.labeller import Labeller, label_here  # noqa: E402
+from mal_core.masks import encode  # noqa: E402
 from mal_core.model import MAL  # noqa: E402
+from mal_core.predictor import Predictor  # noqa: E402
+from mal_core.shards import FLAGGED, Answer, Shelf  # noqa: E402
 
 mpl.use("Agg")
 
@@ -44,8 +53,13 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--no-network", action="store_true")
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--child", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.child:
+        label(arguments.data, arguments.folder, *arguments.child, arguments.no_network)
+        return
     images = coco.read(arguments.data).images
     rows = []
     print("| boxes | peak MiB | CPU ms a box | merge, CPU s | file, MB |\n|---|---|---|---|---|")
@@ -57,7 +71,8 @@ def main() -> None:
         for size in arguments.sizes:
             data = Path(name, "boxes.json")
             coco.save(make(images, size), data)
-            rows.append(run(data, arguments.folder, weights, size))
+            flags = ["--no-network"] if arguments.no_network else []
+            rows.append(run(data, arguments.folder, weights, size, flags))
             print(
                 "| {boxes:,} | {peak:.0f} | {ms:.2f} | {rest:.1f} | {mb:.1f} |".format(**rows[-1]),
                 flush=True,
@@ -81,11 +96,37 @@ def make(images: list[ImageRecord], count: int) -> Dataset:
     return Dataset(records, [CategoryRecord(1, "thing")], annotations)
 
 
-def run(data: Path, folder: Path, weights: Path, size: int) -> Row:
-    """One run of the program: its peak memory, and its CPU time after the start."""
+class Filler(Labeller):
+    """Answers each box with itself."""
+
+    def _answer_sound(self, image: Image, annotations: Sequence[Annotation]) -> list[Answer]:
+        height, width = image.shape[:2]
+        answers = []
+        for annotation in annotations:
+            x0, y0, x1, y1 = box_to_rect(annotation.box, height, width)
+            full = np.ones((y1 - y0, x1 - x0), np.bool_, order="F")
+            rle = encode(full, x0=x0, y0=y0, height=height, width=width)
+            answer = {"id": annotation.id, "segmentation": rle.to_coco(), "area": rle.area}
+            answers.append({**answer, FLAGGED: True})
+        return answers
+
+
+def label(data: Path, folder: Path, weights: Path, out: Path, no_network: bool) -> None:
+    """What `label` does, in this process; prints its events."""
+    torch.set_num_threads(1)
+    predictor = Predictor.load(weights, "cpu")
+    labeller = (Filler if no_network else Labeller)(predictor, LabelConfig())
+    shelf = Shelf(f"{out}.shards")
+    crew = partial(label_here, labeller, folder, shelf)
+    for event in label_file(Order(data, out, shelf), labeller, crew):
+        print(json.dumps(event), flush=True)
+
+
+def run(data: Path, folder: Path, weights: Path, size: int, flags: list[str]) -> Row:
+    """One run in its own process: its peak memory, and its CPU time after the start."""
     out = data.with_name("masks.json")
-    words = [data, folder, "--weights", weights, "--out", out, "--threads", "1", "--device", "cpu"]
-    command = [sys.executable, "-m", "mal_core", "label", *map(str, words), "--json"]
+    words = [str(ROOT / "bench/batch_growth.py"), str(data), str(folder), *flags]
+    command = [sys.executable, *words, "--child", str(weights), str(out)]
     few = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=ROOT, env=few, stdout=subprocess.PIPE)
     assert process.stdout is not None
