@@ -23,6 +23,7 @@ from mal_core.errors import MALError
 
 END_SECONDS = 5.0
 REST = 1.0  # times as long as the last one took
+DEATHS = 2  # less than the launches after which a whole job is given up
 TOLD = 20  # errors in words; all are counted
 log = logging.getLogger(__name__)
 _turn = Lock()  # of all rounds: a person does not wait for one of each kind
@@ -106,7 +107,11 @@ class Rounds(ABC):
         self._go_through(job)
 
     def _go_through(self, job: Job) -> None:
-        """Do what is left, one after the other; each looks for the model in use anew."""
+        """Do what is left, one after the other; each looks for the model in use anew.
+
+        The one in hand is written down before it is done: what was in hand when the studio was
+        killed, again and again, is left as it is. So one bad image does not hold up the others.
+        """
         store = self._store
         # By image, so that each is decoded once.
         left = sorted(self.find(job.project_id), key=lambda s: (s.image_id, s.number))
@@ -114,22 +119,34 @@ class Rounds(ABC):
         images = max(len({s.image_id for s in left}), int(job.progress.get("images", 0)))
         progress = {"done": total - len(left), "total": total, "images": images}
         errors: Counter[str] = Counter()
-        changed = 0
-        store.set_job(job.id, progress=progress)
+        deaths = _count_deaths(job)
+        changed, launches = 0, None
         for sketch in left:
+            told = progress | _told(errors) | ({"deaths": deaths} if deaths else {})
             wish = store.get_job(job.id).wish
             if self._worker.is_ending or wish is Wish.PAUSE:
-                store.set_job(job.id, launches=0)  # left in order, not killed
+                store.set_job(job.id, progress=told, launches=0)  # left in order, not killed
                 return
             if wish is Wish.STOP:
                 break
-            changed += self._do_one(sketch, errors)
+            store.set_job(job.id, progress=told | {"in_hand": sketch.id}, launches=launches)
+            if deaths[str(sketch.id)] < DEATHS:
+                changed += self._do_one(sketch, errors)
+            else:
+                name = store.get_image(sketch.image_id).file_name
+                errors[f"{name}: the studio ended {DEATHS} times while a box was in hand"] += 1
             progress["done"] += 1
-            # What is done is done: only what kills the studio on the spot is ever given up.
-            store.set_job(job.id, progress=progress | _told(errors), launches=0)
+            launches = 0  # it got on: only what never does is given up
         state = JobState.STOPPED if store.get_job(job.id).wish is Wish.STOP else JobState.DONE
         result = {"changed": changed, "waiting": len(left)}
-        store.set_job(job.id, state=state, result=result, ended_at=datetime.now(UTC))
+        store.set_job(
+            job.id,
+            state=state,
+            progress=progress | _told(errors),
+            result=result,
+            launches=launches,
+            ended_at=datetime.now(UTC),
+        )
 
     def _do_one(self, sketch: Sketch, errors: Counter[str]) -> bool:
         """Do one, and rest; one that cannot be done is left as it is."""
@@ -145,6 +162,14 @@ class Rounds(ABC):
                 return False
             finally:
                 time.sleep(REST * (time.perf_counter() - begin))
+
+
+def _count_deaths(job: Job) -> Counter[str]:
+    """How often the studio was killed with each instance in hand; ids as JSON keeps them."""
+    deaths = Counter[str](job.progress.get("deaths", {}))
+    if (in_hand := job.progress.get("in_hand")) is not None:
+        deaths[str(in_hand)] += 1
+    return deaths
 
 
 def _told(errors: Counter[str]) -> dict[str, object]:

@@ -183,6 +183,44 @@ def test_an_image_that_is_damaged_is_reported_and_the_rest_is_done(
     assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_box_in_hand_at_two_kills_is_left_as_it_is_and_the_rest_is_done(
+    studio: Studio, before: int
+) -> None:
+    bare = boxes(studio, 0, 0, 1)
+    progress = {"done": 0, "total": 3, "images": 2, "in_hand": bare[1].id}
+    progress |= {"deaths": {str(bare[1].id): before}} if before else {}
+    left = studio.store.add_job(studio.project.id, KIND, {}, NOW)
+    studio.store.launch_job(left.id, {}, NOW)
+    studio.store.set_job(left.id, progress=progress)
+    batch = Batch(studio.settings, studio.store, studio.workflow)
+    batch.recover()
+    job = ended(studio, left.id)
+    batch.close()
+    spared = [] if before else [2]
+    assert versions(studio, bare) == [2, *(spared or [1]), 2]
+    assert (job.state, job.progress["done"]) == (JobState.DONE, 3)
+    assert job.progress.get("errors", []) == (
+        [] if spared else ["coffee.png: the studio ended 2 times while a box was in hand"]
+    )
+
+
+def test_a_pause_has_nothing_in_hand_and_what_is_in_hand_is_written_before_it_is_done(
+    studio: Studio, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare, in_hand = boxes(studio, 0, 0), []
+
+    def look(_: int) -> None:
+        in_hand.append(studio.store.get_job(1).progress["in_hand"])
+        batch.wish(1, Wish.PAUSE)
+
+    hold(monkeypatch, look)
+    batch.start(studio.project.id)
+    job = wait_for(studio, 1, lambda job: job.progress.get("done") == 1)
+    assert in_hand == [bare[0].id]
+    assert job.progress == {"done": 1, "total": 2, "images": 1}
+
+
 def test_of_many_errors_the_first_are_told_and_all_are_counted(
     studio: Studio, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
