@@ -6,15 +6,19 @@ from typing import Any
 
 import gradio as gr
 
-from app.access import Caller
+from app.access import Caller, Right
 from app.canvas import mask_canvas
+from app.pages.admin import AdminPage
 from app.pages.health import HealthPage
 from app.pages.house import QUIET, House, harmless, project_choices, shown
 from app.pages.insight import InsightPage
 from app.pages.library import LibraryPage
+from app.pages.tables import note
 from app.pages.train import TrainPage
 
 TITLE = "MAL Studio"
+ALONE = "You have no role in any project yet. Ask an admin of the studio for one, then reload."
+WAITING = 64  # acts that may wait in Gradio's queue; more are refused
 KEEP_UPLOADS = (600, 3600)  # seconds: look every, and delete what is older than
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 THEME = gr.themes.Default(
@@ -36,7 +40,10 @@ CSS = """
   min-width: 0 !important; }
 .mal-head h1 { font-size: 18px; margin: 0; white-space: nowrap; }
 .mal-head > :nth-child(2) { flex: 0 1 280px !important; min-width: 120px !important; }
+.mal-head > :nth-child(3) { flex: 1 1 auto !important; }
 @media (max-width: 640px) { .gradio-container .main { padding: 2px 8px !important; }
+  .mal-head { flex-wrap: wrap !important; gap: 0 16px !important; }
+  .mal-head > :nth-child(3) { flex: 1 0 100% !important; }
   .tab-wrapper .tab-container button { padding: 0 8px !important; }
   .js-plotly-plot .modebar { display: none; } }
 .mal-line { align-items: end; }
@@ -130,6 +137,7 @@ def build(house: House) -> Any:  # noqa: ANN401 - Gradio is untyped
                 min_width=240,
             )  # fmt: skip
             who = gr.HTML(visible=False, padding=False, min_width=80)
+        alone = gr.HTML(visible=False)
         with gr.Tabs():
             with gr.Tab("Annotate"):
                 canvas = mask_canvas()
@@ -141,12 +149,14 @@ def build(house: House) -> Any:  # noqa: ANN401 - Gradio is untyped
                 InsightPage(house, project, stamp, tab)
             with gr.Tab("Health") as tab:
                 HealthPage(house, project, stamp, tab)
+            with gr.Tab("Admin", visible=False) as admin:
+                AdminPage(house, project, stamp, admin)
 
         front = Front(house)
-        page.load(front.open, None, [canvas, project, who], queue=False)
+        page.load(front.open, None, [canvas, project, who, alone, admin], queue=False)
         project.change(front.choose, project, canvas, **QUIET)
         stamp.change(front.renew, stamp, canvas, **QUIET)
-    return page
+    return page.queue(max_size=WAITING)
 
 
 class Front:
@@ -158,9 +168,17 @@ class Front:
     @shown(None)
     def open(self, request: gr.Request) -> tuple[Any, ...]:
         """Choose the project the address names, give the canvas its token, and say who one is."""
-        caller, wanted = self._house.caller(), request.query_params.get("project", "")
-        choice = project_choices(self._house, int(wanted) if wanted.isdecimal() else None)
-        return gr.HTML(token=self._house.sessions.mint(caller.person)), choice, who_is(caller)
+        house, wanted = self._house, request.query_params.get("project", "")
+        caller = house.caller()
+        projects = house.access.projects(caller)
+        manages = any(house.access.may(caller, Right.MANAGE, project.id) for project in projects)
+        return (
+            gr.HTML(token=house.sessions.mint(caller.person)),
+            project_choices(house, int(wanted) if wanted.isdecimal() else None),
+            who_is(caller),
+            gr.HTML(note(ALONE), visible=not projects),
+            gr.Tab(visible=caller.user is not None and (caller.is_admin or manages)),
+        )
 
     @harmless
     def choose(self, chosen: int | None) -> gr.HTML:
