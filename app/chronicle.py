@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import orjson
 
@@ -29,6 +30,27 @@ class Chronicle:
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._store = store
         self._now = now
+
+    def note(
+        self,
+        person: str,
+        act: str,
+        project_id: int | None,
+        subject: str,
+        detail: Mapping[str, Any],
+    ) -> None:
+        """Write a line of the audit log.
+
+        Args:
+            person: who did it.
+            act: a noun, or a noun and a verb, such as "export" or "model.use".
+            project_id: where; None for the whole studio.
+            subject: what it was done to, in words a person knows it by.
+            detail: figures and flags, as JSON can hold them.
+        """
+        self._store.add_audit(
+            person, act, self._now(), project_id=project_id, subject=subject, detail=detail
+        )
 
     def restore(self, revision_id: int, person: str) -> Instance:
         """Bring an earlier revision back, as a new one on top of what is there now.

@@ -21,6 +21,7 @@ from app.auth import Sessions
 from app.backends import Backends
 from app.batch import Batch
 from app.canvas import STATIC
+from app.chronicle import Chronicle
 from app.desk import Desk
 from app.downloads import Downloads
 from app.entrance import Entrance
@@ -29,6 +30,7 @@ from app.health import Health
 from app.images import Intake
 from app.jobs import Jobs
 from app.library import Library
+from app.logbook import Logbook
 from app.login import LoginRoutes
 from app.pages.house import House
 from app.registry import Registry
@@ -76,9 +78,10 @@ def build_app(settings: Settings) -> FastAPI:
         intake.close()
         store.close()
 
+    chronicle = Chronicle(store, lambda: datetime.now(UTC))
     house = House(
         store, workflow, library, jobs, again, batch, registry, health, sessions,
-        Access(store), Accounts(store),
+        Access(store), Accounts(store), chronicle,
     )  # fmt: skip
     app = FastAPI(title=ui.TITLE, lifespan=lifespan, docs_url=None, redoc_url=None)
     _add_routes(app, house, settings)
@@ -92,6 +95,7 @@ def _add_routes(app: FastAPI, house: House, settings: Settings) -> None:
     Desk(api, store, Review(store, lambda: datetime.now(UTC)), house.health)
     Together(api, store, lambda: datetime.now(UTC), house.access.may_review)
     Downloads(api, settings, store, house.registry)
+    Logbook(api, house.chronicle)
     install(app, api)
     LoginRoutes(accounts, store, cookie).install(app)
     app.mount("/mal/static", StaticFiles(directory=STATIC))

@@ -64,6 +64,9 @@ def run_import(settings: Settings, arguments: argparse.Namespace) -> Iterator[st
             dry_run=arguments.dry_run,
             replace=arguments.replace,
         )
+        if not report.problems and not arguments.dry_run:
+            counts = {"images": report.n_images, "masks": report.n_masks, "boxes": report.n_boxes}
+            _note(store, project, "import", arguments.format, counts)
     if report.problems:
         raise BadDataset(report.problems)
     if arguments.dry_run:
@@ -89,7 +92,14 @@ def run_export(settings: Settings, arguments: argparse.Namespace) -> Iterator[st
             now=datetime.now(UTC),
             path=arguments.out,
         )
+        _note(store, project, "export", arguments.format, {"masks": report.n_annotations})
     yield from _export_lines(report)
+
+
+def _note(store: Store, project: Project, act: str, subject: str, detail: dict[str, int]) -> None:
+    """Write a line of the audit log."""
+    now = datetime.now(UTC)
+    store.add_audit(PERSON, act, now, project_id=project.id, subject=subject, detail=detail)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from app.access import Caller, Right
 from app.canvas import mask_canvas
 from app.pages.admin import AdminPage
 from app.pages.health import HealthPage
+from app.pages.history import HistoryPage
 from app.pages.house import QUIET, House, harmless, project_choices, shown
 from app.pages.insight import InsightPage
 from app.pages.library import LibraryPage
@@ -149,6 +150,8 @@ def build(house: House) -> Any:  # noqa: ANN401 - Gradio is untyped
                 InsightPage(house, project, stamp, tab)
             with gr.Tab("Health") as tab:
                 HealthPage(house, project, stamp, tab)
+            with gr.Tab("History") as tab:
+                HistoryPage(house, project, stamp, tab)
             with gr.Tab("Admin", visible=False) as admin:
                 AdminPage(house, project, stamp, admin)
 

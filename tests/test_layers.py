@@ -39,7 +39,8 @@ LAYERS = {
         *("entrance", "forms", "images", "exchange", "children", "backends", "predictors"),
         *("workflow", "review", "learning", "gate", "ledger", "health", "worker", "rounds"),
         *("again", "batch", "jobs", "registry", "pictures", "library", "bodies", "guard", "api"),
-        *("desk", "downloads", "presence", "together", "chronicle", "login", "canvas", "pages"),
+        *("desk", "downloads", "presence", "together", "chronicle", "logbook", "login", "canvas"),
+        *("pages",),
         *("ui", "server", "trade", "roster", "backup", "checkup", "restore", "cli"),
     ),
 }
@@ -56,6 +57,7 @@ FENCES = {
         "app.guard",
         "app.login",
         "app.downloads",
+        "app.logbook",
         "app.api",
         "app.desk",
         "app.together",

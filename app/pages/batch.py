@@ -62,7 +62,8 @@ class BatchSection:
     def start(self, project_id: int) -> View:
         """Begin; a page that knew nothing of the round that goes on is told, and shows it."""
         try:
-            self._house.batch.start(project_id)
+            job = self._house.batch.start(project_id)
+            self._house.note("job.start", project_id, f"masks for boxes {job.id}")
         except NotAllowed as error:
             line, *rest = self.show(project_id)
             return report(str(error), [], good=False) + line, *rest

@@ -17,6 +17,7 @@ from app.accounts import Accounts
 from app.again import Again
 from app.auth import Sessions
 from app.batch import Batch
+from app.chronicle import Chronicle
 from app.errors import LoginNeeded, NotAllowed
 from app.guard import caller_of
 from app.health import Health
@@ -62,6 +63,11 @@ class House:
     sessions: Sessions
     access: Access
     accounts: Accounts
+    chronicle: Chronicle
+
+    def note(self, act: str, project_id: int, subject: str = "", **detail: object) -> None:
+        """Write a line of the audit log in the name of who caused the event at hand."""
+        self.chronicle.note(self.caller().person, act, project_id, subject, detail)
 
     def caller(self) -> Caller:
         """Who caused the event that is handled in this thread.

@@ -255,6 +255,8 @@ class LibraryPage:
         except BadDataset as error:
             html = report("Nothing was imported", error.problems, good=False)
             return html, *hidden, None, new_stamp()
+        counts = {"images": done.n_images, "masks": done.n_masks, "boxes": done.n_boxes}
+        self._house.note("import", project_id, kind, replace=replace, **counts)
         html = report(*describe_import(done), good=not done.unmatched)
         return html, *hidden, None, new_stamp()
 
@@ -271,6 +273,7 @@ class LibraryPage:
         done = self._house.library.export(
             project_id, kind, include_proposals=proposals, include_images=pictures
         )
+        self._house.note("export", project_id, kind, masks=done.n_annotations, name=done.path.name)
         address = export_address(project_id, done.path)
         return report(*describe_export(done), good=True), link("Download the checked zip", address)
 

@@ -102,13 +102,15 @@ class ModelsSection:
     @shown(Right.TRAIN, "project", "model_version")
     def use(self, project_id: int, model_id: int) -> float:
         """Let another model propose from now on."""
-        self._house.registry.use(project_id, model_id)
+        model = self._house.registry.use(project_id, model_id)
+        self._house.note("model.use", project_id, model.name)
         return new_stamp()
 
     @shown(Right.TRAIN, "project")
     def roll_back(self, project_id: int) -> float:
         """Go back to the parent of the model in use."""
-        self._house.registry.roll_back(project_id)
+        model = self._house.registry.roll_back(project_id)
+        self._house.note("model.roll back", project_id, model.name)
         return new_stamp()
 
     @shown(Right.TRAIN, "model_version")

@@ -104,13 +104,15 @@ class TrainPage:
     @shown(Right.TRAIN, "project")
     def start(self, project_id: int) -> View:
         """Begin a fine-tune."""
-        self._house.jobs.start(project_id)
+        job = self._house.jobs.start(project_id)
+        self._house.note("job.start", project_id, f"fine-tune {job.id}")
         return self.show(project_id)
 
     @shown(Right.TRAIN, "project")
     def adapt(self, project_id: int) -> View:
         """Begin one that boxes are enough for."""
-        self._house.jobs.start(project_id, boxes_do=True)
+        job = self._house.jobs.start(project_id, boxes_do=True)
+        self._house.note("job.start", project_id, f"fine-tune from boxes {job.id}")
         return self.show(project_id)
 
     @shown(Right.TRAIN, "project")
@@ -119,6 +121,7 @@ class TrainPage:
         job, again = self._newest(project_id)
         if job is not None and job.state in OPEN:
             self._house.jobs.stop(job.id)
+            self._house.note("job.stop", project_id, f"fine-tune {job.id}")
         elif again is not None and again.state in OPEN:
             self._house.again.wish(again.id, Wish.STOP)
         return self.show(project_id)
@@ -145,7 +148,8 @@ class TrainPage:
     def _decide(self, project_id: int, *, use: bool) -> View:
         job, _ = self._newest(project_id)
         if job is not None:
-            self._house.jobs.decide(job.id, use=use)
+            model = self._house.jobs.decide(job.id, use=use)
+            self._house.note("model.use" if use else "model.keep", project_id, model.name)
         return new_stamp(), *self.show(project_id)
 
     def _newest(self, project_id: int) -> tuple[Job | None, Job | None]:

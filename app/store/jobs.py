@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from app import schema
 from app.errors import NotAllowed
@@ -124,9 +124,20 @@ class Jobs(Database):
             check_job_transition(old, state or old)
             change = update(schema.job).where(schema.job.c.id == job_id)
             connection.execute(change.values(state=str(state or old), **values))
-            return row_to_job(fetch(connection, schema.job, job_id))
+            job = row_to_job(fetch(connection, schema.job, job_id))
+            if old in OPEN and job.state not in OPEN and ended_at is not None:
+                _note_end(connection, job, ended_at)
+            return job
 
     def _list(self, *conditions: ColumnElement[bool]) -> list[Job]:
         query = select(schema.job).where(*conditions).order_by(schema.job.c.id.desc())
         with self._read() as connection:
             return [row_to_job(row) for row in connection.execute(query)]
+
+
+def _note_end(connection: Connection, job: Job, now: datetime) -> None:
+    """Write into the audit log how a job ended, in nobody's name."""
+    values = {"at": now, "person": "", "act": f"job.{job.state}", "project_id": job.project_id}
+    detail = {"error": job.error} if job.error else {}
+    values |= {"subject": f"{job.kind} {job.id}", "detail": detail}
+    connection.execute(schema.audit.insert(), values)

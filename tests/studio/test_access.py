@@ -22,6 +22,7 @@ from app.accounts import Accounts
 from app.again import Again
 from app.api import Api
 from app.batch import Batch
+from app.chronicle import Chronicle
 from app.downloads import Downloads
 from app.errors import Forbidden, NotFound
 from app.guard import KINDS
@@ -235,7 +236,7 @@ def house(team: Team) -> Iterator[House]:
     access, accounts = Access(studio.store), Accounts(studio.store)
     yield House(
         studio.store, studio.workflow, library, jobs, *parts, registry, health, studio.sessions,
-        access, accounts,
+        access, accounts, Chronicle(studio.store, lambda: NOW),
     )  # fmt: skip
     for part in (jobs, *parts, intake):
         part.close()
