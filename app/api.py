@@ -5,7 +5,6 @@ the form {"error": {"code", "message", ...}}.
 """
 
 import logging
-import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -24,11 +23,13 @@ from app.errors import Busy, Conflict, NotAllowed
 from app.guard import Guard, to_version
 from app.history import newest_proposals
 from app.images import path_of, thumbnail_path
+from app.logs import reference as new_reference
 from app.records import Instance, Work
 from app.workflow import Proposal, Workflow
-from mal_core.errors import InputError, MALError
+from mal_core.errors import BadDataset, InputError, MALError
 from mal_core.prompts import Stroke
 
+RETRY = {429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}}
 WAITING_LIMIT = 16  # proposals that may wait for the model
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Api:
     def __init__(self, workflow: Workflow, sessions: Sessions) -> None:
         self._workflow = workflow
         self._sessions = sessions
-        self._guard = Guard(sessions, Access(workflow.store))
+        self.guard = Guard(sessions, Access(workflow.store))
         self._model = anyio.CapacityLimiter(1)  # the model itself uses all cores
         self.door = APIRouter(prefix="/mal")  # the one route for those whose token is too old
         self.door.add_api_route("/session", self.renew, methods=["POST"], response_model=None)
@@ -78,14 +79,19 @@ class Api:
         """
         self.router.add_api_route(
             path, endpoint, methods=[method], response_model=None, tags=[right or "own"],
-            dependencies=[self._guard.needing(right, by_page=by_page)],
+            dependencies=[self.guard.needing(right, by_page=by_page)],
         )  # fmt: skip
+
+    @property
+    def waiting(self) -> int:
+        """How many boxes wait for the model."""
+        return self._model.statistics().tasks_waiting
 
     def renew(
         self, request: Request, x_mal_session: Annotated[str, Header()] = ""
     ) -> dict[str, str]:
         """A fresh token for a page that was open for long, so that its unsent work gets through."""
-        return {"token": self._guard.renew(request, x_mal_session)}
+        return {"token": self.guard.renew(request, x_mal_session)}
 
     def project(self, project_id: int, request: Request) -> dict[str, Any]:
         """The project with its model, categories and images, and whose studio and page it is."""
@@ -171,9 +177,7 @@ class Api:
 
         A request_id that was answered before gets the instance made then: the answer was lost.
         """
-        if self._model.statistics().tasks_waiting >= WAITING_LIMIT or (
-            body.ahead and self._model.borrowed_tokens
-        ):
+        if self.waiting >= WAITING_LIMIT or (body.ahead and self._model.borrowed_tokens):
             raise Busy("many boxes are waiting for the model: try again in a moment")
         request.state.instance_id = body.instance_id
         known = _known(body)
@@ -243,18 +247,19 @@ class Api:
             return refusal(409, error.code, str(error), current=current, kept=error.kept)
         if isinstance(error, MALError):
             status = status_of(error)
-            headers = {"Retry-After": "1"} if status == 429 else None
+            headers = RETRY.get(status)
             code = getattr(
                 error, "code", "bad_input" if isinstance(error, InputError) else "failed"
             )
-            return refusal(status, code, str(error), headers=headers)
+            told = {"problems": error.problems} if isinstance(error, BadDataset) else {}
+            return refusal(status, code, str(error), headers=headers, **told)
         if isinstance(error, RequestValidationError):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             return refusal(422, "bad_request", f"{where}: {first['msg']}")
         if isinstance(error, HTTPException):
             return refusal(error.status_code, "bad_request", error.detail, headers=error.headers)
-        reference = secrets.token_hex(4)
+        reference = getattr(request.state, "request_id", "") or new_reference()
         log.error("reference %s", reference, exc_info=error)
         return refusal(500, "internal", f"something went wrong here; reference {reference}")
 

@@ -55,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="CPU threads of the model")
     parser.add_argument("--device", help="auto, cpu or cuda")
     parser.add_argument("--backend", help="auto, torch or onnx: what runs the model on a CPU")
+    parser.add_argument("--log-format", help="text, or json with a line for each request")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     trade.add_import(commands)
     trade.add_export(commands)
@@ -65,4 +66,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_SETTINGS = ("data_dir", "host", "port", "weights", "threads", "device", "backend")
+_SETTINGS = (
+    *("data_dir", "host", "port", "weights", "threads", "device", "backend", "log_format"),
+)

@@ -30,6 +30,7 @@ LOGIN = "/mal/login"
 OPEN = frozenset({LOGIN})
 """What is answered to those who are not logged in."""
 UPLOAD = "/gradio_api/upload"
+UPLOADS = re.compile(rf"{UPLOAD}|/mal/v1/projects/\d+/(images|imports)")
 USED = re.compile(
     r"/|/(config|theme\.css|favicon\.ico|manifest\.json)|/(assets|static|svelte|mal)/.*"
     r"|/gradio_api/(queue/(join|data)|run/\w+|upload|upload_progress|heartbeat/\w+|startup-events"
@@ -107,7 +108,7 @@ class Entrance:
             check_origin(request.headers.get("origin"), host)
         if not USED.fullmatch(path):
             raise NotFound("there is no such address")
-        limit = self._settings.daily_upload_bytes if path == UPLOAD else BODY_LIMIT
+        limit = self._settings.daily_upload_bytes if _is_upload(request) else BODY_LIMIT
         if _size_of(request) > limit:
             raise TooLarge(f"a request may hold {limit} bytes, and says how many it holds")
 
@@ -126,7 +127,7 @@ class Entrance:
     def _check_quota(self, caller: Caller, request: Request) -> None:
         if self._at_once[caller.person] >= AT_ONCE:
             raise Busy("too many requests of yours at once: try again in a moment")
-        if request.scope["path"] != UPLOAD or caller.user is None:
+        if not _is_upload(request) or caller.user is None:
             return
         now, size = self._clock(), int(_size_of(request))
         since, sent = self._uploaded.get(caller.person, (now, 0))
@@ -152,6 +153,10 @@ class Entrance:
             self._at_once[key] -= 1
             if not self._at_once[key]:
                 del self._at_once[key]
+
+
+def _is_upload(request: Request) -> bool:
+    return request.method == "POST" and UPLOADS.fullmatch(request.scope["path"]) is not None
 
 
 def _size_of(request: Request) -> float:

@@ -14,7 +14,9 @@ MALError
     ├── Busy             the queue is full; try again
     ├── DiskFull         there is no room; nothing was saved
     ├── Unavailable      the database cannot be reached, read or written; nothing was saved
-    └── ExportFailed     the export did not prove equal to the store; nothing is handed out
+    ├── ExportFailed     the export did not prove equal to the store; nothing is handed out
+    ├── Unreachable      a program got no answer from the studio, or none it understands
+    └── JobFailed        a job that a program waited for failed or was stopped
 """
 
 import errno
@@ -101,6 +103,18 @@ class ExportFailed(StudioError):  # noqa: N818
     """The export could not be written, or did not prove equal to what the store holds."""
 
     code = "export_failed"
+
+
+class Unreachable(StudioError):  # noqa: N818
+    """A program got no answer from the studio, or none it understands."""
+
+    code = "unreachable"
+
+
+class JobFailed(StudioError):  # noqa: N818
+    """A job that a program waited for failed or was stopped."""
+
+    code = "job_failed"
 
 
 class Conflict(StudioError):  # noqa: N818

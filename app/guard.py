@@ -4,7 +4,7 @@ It reads every id that path, query or body names, so that no route can forget on
 holds the names that routes take against KINDS.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
@@ -28,19 +28,26 @@ KINDS = {
 """What the ids in requests are ids of."""
 
 Names = list[tuple[str, int]]
+Quiet = Annotated[str, Header(include_in_schema=False)]  # the routes document what is theirs
 _ID = TypeAdapter(int)  # reads what FastAPI reads, so that both mean the same thing
 
 
 async def names_of(request: Request) -> Names:
     """Every id that a request names, and a version, each with the word it stands under."""
-    found: list[tuple[str, object]] = [*request.path_params.items()]
-    found += request.query_params.multi_items()
     try:
         body = await request.json()
     except (ValueError, RecursionError):  # none, or not JSON: the route says so
         body = None
-    if isinstance(body, dict):
-        found += body.items()
+    found = names_in_address(request)
+    return found + _ids(body.items() if isinstance(body, dict) else ())
+
+
+def names_in_address(request: Request) -> Names:
+    """Every id that the address names, for a request whose body is a file."""
+    return _ids([*request.path_params.items(), *request.query_params.multi_items()])
+
+
+def _ids(found: Iterable[tuple[str, object]]) -> Names:
     ids = ((word, _to_id(value)) for word, value in found if word in KINDS or word == "version")
     return [(word, key) for word, key in ids if key is not None]
 
@@ -63,20 +70,21 @@ class Guard:
     def __init__(self, sessions: Sessions, access: Access) -> None:
         self._sessions, self._access = sessions, access
 
-    def needing(self, right: Right | None, *, by_page: bool = True) -> Any:  # noqa: ANN401
+    def needing(self, right: Right | None, *, by_page: bool = True, has_json: bool = True) -> Any:  # noqa: ANN401
         """A dependency that lets through who has a right in the project of all that is named.
 
         Args:
             right: the right; None for routes about the person alone, which name nothing.
             by_page: whether a browser must send its page's token; false for links.
+            has_json: whether the body may name something; false for files, which are not read here.
         """
 
         def check(
             request: Request,
-            names: Annotated[Names, Depends(names_of)],
-            x_mal_session: Annotated[str, Header()] = "",
-            if_match: Annotated[str, Header()] = "",
-            x_mal_work: Annotated[str, Header()] = "",
+            names: Annotated[Names, Depends(names_of if has_json else names_in_address)],
+            x_mal_session: Quiet = "",
+            if_match: Quiet = "",
+            x_mal_work: Quiet = "",
         ) -> None:
             caller = caller_of(request.scope)
             if by_page:

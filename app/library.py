@@ -20,7 +20,7 @@ from app.exchange import (
     silent,
 )
 from app.images import Expanded, Found, Intake, expand
-from app.records import ModelState, ModelVersion, NewModel, Project
+from app.records import Image, ModelState, ModelVersion, NewModel, Project
 from app.settings import PHOTOS, Settings
 from app.store import Store
 from mal_core import calibrate, checkpoint
@@ -39,12 +39,14 @@ class Step:
 
     Attributes:
         added: whether the item was new.
+        image: the image it is in the project, new or known; None for what was left out.
     """
 
     done: int
     total: int
     line: str
     added: bool
+    image: Image | None = None
 
 
 class Library:
@@ -103,6 +105,13 @@ class Library:
             for done, line in enumerate(found.skipped, start=1):
                 yield Step(done, total, line, added=False)
             yield from self._take(project_id, found.files, before=len(found.skipped))
+
+    def add_upload(self, project_id: int, path: Path, name: str) -> Iterator[Step]:
+        """Take a zip in, or one image under the name a program gives it."""
+        if path.suffix.lower() == ".zip":
+            yield from self.add_files(project_id, [path])
+        else:
+            yield from self._take(project_id, [Found(path, name)])
 
     def import_files(
         self,
@@ -171,7 +180,7 @@ class Library:
             line = taken.notice and f"{image.file_name}: {taken.notice}"
             if not is_new:
                 line = f"{found.name} is in the project already"
-            yield Step(done, total, line, added=is_new)
+            yield Step(done, total, line, added=is_new, image=image)
 
 
 def _expand_each(paths: Sequence[Path], scratch: Path, max_bytes: int) -> Expanded:

@@ -3,8 +3,9 @@
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from datetime import UTC, datetime
+from types import FrameType
 
 import gradio as gr
 import torch
@@ -32,12 +33,17 @@ from app.jobs import Jobs
 from app.library import Library
 from app.logbook import Logbook
 from app.login import LoginRoutes
+from app.logs import configure
+from app.metrics import Metrics
 from app.pages.house import House
 from app.registry import Registry
+from app.rest import SCHEMA, Parts, programs_router, schema_of
 from app.review import Review
 from app.settings import Settings, is_loopback
 from app.store import Store
 from app.together import Together
+from app.vitals import Vitals
+from app.watch import Drain, Watch
 from app.workflow import Workflow
 
 log = logging.getLogger(__name__)
@@ -56,8 +62,8 @@ def build_app(settings: Settings) -> FastAPI:
     except OSError as error:
         raise StudioError(f"the data folder cannot be made: {error.strerror}") from error
     store = Store(settings.database)
-    backends = Backends(settings)
-    workflow = Workflow(settings, store, backends)
+    backends, metrics = Backends(settings), Metrics()
+    workflow = Workflow(settings, store, backends, metrics.labelled)
     intake = Intake(settings)
     again, batch = Again(settings, store, workflow), Batch(settings, store, workflow)
     jobs = Jobs(settings, store, workflow, again)
@@ -68,38 +74,39 @@ def build_app(settings: Settings) -> FastAPI:
     library.prepare()
     _recover(again, batch, jobs)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        backends.close()
-        jobs.close()
-        again.close()
-        batch.close()
-        intake.close()
-        store.close()
-
     chronicle = Chronicle(store, lambda: datetime.now(UTC))
     house = House(
         store, workflow, library, jobs, again, batch, registry, health, sessions,
         Access(store), Accounts(store), chronicle,
     )  # fmt: skip
+    lifespan = _until_the_end(backends, jobs, again, batch, intake, store)
     app = FastAPI(title=ui.TITLE, lifespan=lifespan, docs_url=None, redoc_url=None)
-    _add_routes(app, house, settings)
+    _add_routes(app, house, settings, metrics)
     return _mount_pages(app, house, settings)
 
 
-def _add_routes(app: FastAPI, house: House, settings: Settings) -> None:
-    """What is under /mal/, and the layer in front of everything."""
+def _add_routes(app: FastAPI, house: House, settings: Settings, metrics: Metrics) -> None:
+    """What is under /mal/, and the layers in front of everything."""
     store, accounts, cookie = house.store, house.accounts, house.sessions.cookie
-    api = Api(house.workflow, house.sessions)
-    Desk(api, store, Review(store, lambda: datetime.now(UTC)), house.health)
-    Together(api, store, lambda: datetime.now(UTC), house.access.may_review)
-    Downloads(api, settings, store, house.registry)
+    workflow, access, registry = house.workflow, house.access, house.registry
+    api, review = Api(workflow, house.sessions), Review(store, lambda: datetime.now(UTC))
+    Desk(api, store, review, house.health)
+    Together(api, store, lambda: datetime.now(UTC), access.may_review)
+    downloads = Downloads(api, settings, store, registry)
     Logbook(api, house.chronicle)
     install(app, api)
+    parts = Parts(settings, store, workflow, house.library, review, house.jobs, house.again,
+                  house.batch, registry, access, api, downloads)  # fmt: skip
+    programs = programs_router(parts)
+    app.include_router(programs)
+    app.state.schema = schema_of(programs)
+    app.add_api_route(SCHEMA, lambda: app.state.schema, include_in_schema=False)
     LoginRoutes(accounts, store, cookie).install(app)
     app.mount("/mal/static", StaticFiles(directory=STATIC))
     app.add_middleware(Entrance, settings=settings, store=store, accounts=accounts, cookie=cookie)
+    vitals = Vitals(settings, store, workflow, accounts, metrics, lambda: api.waiting)
+    app.state.drain = Drain()  # for whoever serves the app
+    app.add_middleware(Watch, vitals=vitals, drain=app.state.drain)
 
 
 def _mount_pages(app: FastAPI, house: House, settings: Settings) -> FastAPI:
@@ -116,6 +123,20 @@ def _mount_pages(app: FastAPI, house: House, settings: Settings) -> FastAPI:
         max_file_size=settings.max_upload_bytes,
     )
     return mounted
+
+
+def _until_the_end(
+    *parts: Backends | Jobs | Again | Batch | Intake | Store,
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """What lets the parts go, in this order, when the app ends."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        for part in parts:
+            part.close()
+
+    return lifespan
 
 
 def _recover(*parts: Again | Batch | Jobs) -> None:
@@ -140,6 +161,7 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
     """
     if not is_loopback(settings.host):
         check_public(settings)
+    configure(settings.log_format, settings.data_dir)
     torch.set_num_threads(settings.threads)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
@@ -148,12 +170,32 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
         text = f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}"
         raise StudioError(f"{text}; choose another with --port") from error
     with door:
+        app = build_app(settings)
         config = uvicorn.Config(
-            build_app(settings), log_level="warning", timeout_graceful_shutdown=GOODBYE_SECONDS
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=GOODBYE_SECONDS
         )
         host = f"[{settings.host}]" if family is socket.AF_INET6 else settings.host
         tell(f"http://{host}:{door.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[door])
+        Server(config, app.state.drain).run(sockets=[door])
+
+
+class Server(uvicorn.Server):
+    """Told to stop once, it drains first; told twice, it ends at once."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end."""
+        is_first = not self._drain.is_on
+        self._drain.begin()
+        super().handle_exit(sig, frame)
+        self.should_exit = not is_first or self._drain.is_over
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end now; asked ten times a second."""
+        return await super().on_tick(counter) or self._drain.is_over
 
 
 def check_public(settings: Settings) -> None:

@@ -5,7 +5,7 @@ a flag of the same name, which wins.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,6 +24,7 @@ REMINDERS = ("brick.png", "clock_motion.png", "color.png", "grass.png", "gravel.
              "text.png")  # fmt: skip
 _BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "mal-small-256.safetensors"
 _DEVICES = ("auto", "cpu", "cuda", "mps")
+_LOG_FORMATS = ("text", "json")
 
 
 def _cpu_count() -> int:
@@ -48,6 +49,8 @@ class Settings:
         device: "auto", "cpu", "cuda" or "mps".
         backend: what runs the model on a CPU: "auto" (ONNX Runtime where it is faster), "torch"
             or "onnx".
+        log_format: "text" for people, or "json" for programs, with a line for each request.
+        disk_floor_bytes: with less room on the data disk the studio is not ready.
 
     Raises:
         StudioError: a value cannot be used; the text says which and what must hold.
@@ -65,6 +68,8 @@ class Settings:
     threads: int = field(default_factory=_cpu_count)
     device: str = "auto"
     backend: str = "auto"
+    log_format: str = "text"
+    disk_floor_bytes: int = 500 * 2**20
 
     def __post_init__(self) -> None:
         _check_host(self.host)
@@ -73,10 +78,10 @@ class Settings:
         _check_range("max_upload_bytes", self.max_upload_bytes, 1, 2**40)
         _check_range("daily_upload_bytes", self.daily_upload_bytes, 1, 2**50)
         _check_range("threads", self.threads, 1, 1024)
-        if self.device not in _DEVICES:
-            raise StudioError(f"device must be one of {', '.join(_DEVICES)}, got {self.device!r}")
-        if self.backend not in BACKENDS:
-            raise StudioError(f"backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
+        _check_range("disk_floor_bytes", self.disk_floor_bytes, 0, 2**50)
+        _check_choice("device", self.device, _DEVICES)
+        _check_choice("backend", self.backend, BACKENDS)
+        _check_choice("log_format", self.log_format, _LOG_FORMATS)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], **overrides: object) -> "Settings":
@@ -169,6 +174,11 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address."""
     return host == "localhost" or ip_address(host).is_loopback
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise StudioError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
 def _check_host(host: str) -> None:

@@ -6,7 +6,7 @@ and kept while they are in use.
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,7 +56,14 @@ class Proposal:
 class Workflow:
     """What a person does to the images of a project; thread-safe."""
 
-    def __init__(self, settings: Settings, store: Store, backends: Backends | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        backends: Backends | None = None,
+        labelled: Callable[[Mapping[str, float]], None] = lambda _: None,
+    ) -> None:
+        """`labelled` is told the seconds by stage of each box that got a mask."""
         self.settings = settings
         self.store = store
         self._pyramids = Pyramids(settings)
@@ -64,6 +71,7 @@ class Workflow:
         self._predictors = Predictors(settings, backends)
         self._decoding = Lock()
         self._labelling = Lock()  # the model itself uses all cores
+        self._labelled = labelled
 
     def open_image(self, image_id: int, *, include_deleted: bool = False) -> list[Instance]:
         """Read an image's instances, and decode it ahead of the first box."""
@@ -349,6 +357,7 @@ class Workflow:
         predictor = self._predictors.of(model.sha256, model.name)
         with self._labelling:
             prediction = predictor.predict(pixels, [clipped], [strokes], [current])
+        self._labelled(prediction.seconds)
         begin = time.perf_counter()
         mask = prediction.mask(0)
         pasted = time.perf_counter()

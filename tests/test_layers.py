@@ -34,14 +34,26 @@ LAYERS = {
         *("worker", "commands", "__main__"),
     ),
     "app": (
-        *("errors", "settings", "records", "people", "session", "history", "leases", "agreement"),
-        *("schema", "migrations", "store", "lockout", "accounts", "access", "auth", "answers"),
-        *("entrance", "forms", "images", "exchange", "children", "backends", "predictors"),
-        *("workflow", "review", "learning", "gate", "ledger", "health", "worker", "rounds"),
-        *("again", "batch", "jobs", "registry", "pictures", "library", "bodies", "guard", "api"),
-        *("desk", "downloads", "presence", "together", "chronicle", "logbook", "login", "canvas"),
-        *("pages",),
-        *("ui", "server", "trade", "roster", "backup", "checkup", "restore", "cli"),
+        *("errors", "settings", "logs", "records", "people", "session", "history", "leases"),
+        *("agreement", "schema", "migrations", "store", "lockout", "accounts", "access", "auth"),
+        *("answers", "entrance", "forms", "images", "exchange", "children", "backends"),
+        *("predictors", "workflow", "metrics", "vitals", "watch", "review", "learning", "gate"),
+        *("ledger", "health", "worker", "rounds", "again", "batch", "jobs", "registry"),
+        *("pictures", "library", "programs", "bodies", "wire", "calls", "client", "guard", "api"),
+        *("desk", "downloads", "rest", "presence", "together", "chronicle", "logbook", "login"),
+        *(
+            "canvas",
+            "pages",
+            "ui",
+            "server",
+            "manual",
+            "trade",
+            "roster",
+            "backup",
+            "checkup",
+            "restore",
+        ),
+        *("cli",),
     ),
 }
 # The only modules that may import a heavy third-party package.
@@ -52,6 +64,8 @@ FENCES = {
     "onnx": set(),  # torch's exporter needs it and onnxscript; nothing else does
     "onnxscript": set(),
     "gradio": {"app.canvas", "app.pages", "app.ui", "app.server"},
+    "httpx": {"app.calls", "app.client"},
+    "prometheus_client": {"app.metrics"},
     "sqlalchemy": {"app.schema", "app.store", "app.migrations"},
     "fastapi": {
         "app.guard",
@@ -61,6 +75,7 @@ FENCES = {
         "app.api",
         "app.desk",
         "app.together",
+        "app.rest",
         "app.server",
     },
 }

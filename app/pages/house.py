@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from app.guard import caller_of
 from app.health import Health
 from app.jobs import Jobs
 from app.library import Library
+from app.logs import reference
 from app.registry import Registry
 from app.store import Store
 from app.workflow import Workflow
@@ -159,6 +159,6 @@ def to_message(error: Exception) -> gr.Error:
         return error
     if isinstance(error, MALError):
         return gr.Error(escape(str(error)), title="That did not work")
-    reference = secrets.token_hex(4)
-    log.error("reference %s", reference, exc_info=error)
-    return gr.Error(f"Something went wrong here; reference {reference}", title="Error")
+    name = reference()
+    log.error("reference %s", name, exc_info=error)
+    return gr.Error(f"Something went wrong here; reference {name}", title="Error")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from app import schema
 from app.errors import NotAllowed
@@ -54,6 +54,13 @@ class Jobs(Database):
         """Jobs of a kind that have not ended, of all projects, newest first."""
         is_open = schema.job.c.state.in_([str(JobState.QUEUED), str(JobState.RUNNING)])
         return self._list(is_open, schema.job.c.kind == kind)
+
+    def count_jobs(self) -> dict[str, int]:
+        """How many jobs of all projects stand in each state."""
+        query = select(schema.job.c.state, func.count()).group_by(schema.job.c.state)
+        with self._read() as connection:
+            found = {row[0]: int(row[1]) for row in connection.execute(query)}
+        return {str(state): found.get(str(state), 0) for state in JobState}
 
     def launch_job(self, job_id: int, params: Mapping[str, Any], now: datetime) -> Job:
         """Record that a job begins, or begins again.

@@ -75,10 +75,19 @@ class Studio:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
+    def terminate(self) -> None:
+        """Ask it to end."""
+        assert self._process is not None
+        self._process.terminate()
+
+    def wait(self, seconds: float) -> None:
+        assert self._process is not None
+        self._process.wait(seconds)
+
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait(20)
+            self.terminate()
+            self.wait(60)
 
 
 @pytest.fixture(scope="module")

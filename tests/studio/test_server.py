@@ -20,6 +20,7 @@ from app.library import SAMPLE_FILES, SAMPLE_NAME
 from app.server import build_app, serve
 from app.settings import Settings
 from app.store import Store
+from app.watch import Drain
 from tests.studio.conftest import HOST, NOW
 
 
@@ -153,7 +154,9 @@ def test_with_users_others_may_reach_it(
     settings = Settings(data_dir=tmp_path / "data", weights=tiny_weights, host="0.0.0.0", port=0)
     with closing(Store(settings.database)) as store:
         store.add_user("Ada", "hash", is_admin=True, now=NOW)
-    monkeypatch.setattr("app.server.build_app", lambda _: FastAPI())
+    app = FastAPI()
+    app.state.drain = Drain()
+    monkeypatch.setattr("app.server.build_app", lambda _: app)
     monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
     told: list[str] = []
     serve(settings, told.append)

@@ -67,6 +67,7 @@ def test_allowed_names_are_listed_with_commas() -> None:
         pytest.param({"MAL_MAX_PIXELS": "-1"}, "max_pixels must be 1", id="no pixel"),
         pytest.param({"MAL_DEVICE": "gpu"}, "device must be one of", id="unknown device"),
         pytest.param({"MAL_BACKEND": "ort"}, "backend must be one of", id="unknown backend"),
+        pytest.param({"MAL_LOG_FORMAT": "xml"}, "log_format must be one of", id="unknown format"),
         pytest.param({"MAL_PROT": "1"}, "MAL_PROT is not a setting", id="misspelt"),
     ],
 )
