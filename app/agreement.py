@@ -1,22 +1,26 @@
-"""How far two people agree on the objects of an image, and one mask of several; pure.
+"""How far two people agree on the objects of the images in which both had a hand; pure.
 
 Masks are matched one to one so that the sum of their IoUs is largest; a pair below MATCH is none:
 each saw something the other did not. What is left is told in the words of detection (how many were
-found by both), of masks (IoU, Boundary IoU of the pairs) and of categories (Cohen's kappa).
+found by both), of masks (IoU, Boundary IoU of the pairs) and of categories (Cohen's kappa). A
+person's masks are those they saved last themselves, whatever others made of them since; who
+corrects another's mask has seen it, so that this tells how much people change, too.
 
 Source: Kuhn, The Hungarian method, 1955 (by scipy); Kirillov et al., Panoptic Segmentation, CVPR
 2019 (quality); Cohen, A coefficient of agreement for nominal scales, 1960 (kappa).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from itertools import combinations
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from mal_core.masks import RLE, decode_rect, encode, iou
+from app.records import Revision
+from app.session import MASK_STATES
+from mal_core.masks import RLE, iou
 from mal_core.metrics import boundary_iou, mean
 
 MATCH = 0.5  # IoU from which on two masks are taken to mean one object
@@ -88,12 +92,34 @@ class Agreement:
     kappa: float | None
 
 
-class Rule(StrEnum):
-    """Which pixels go into one mask of several."""
+Hands = Mapping[int, Mapping[str, Sequence[Shape]]]
+"""Each person's masks, by image and person."""
 
-    MAJORITY = "majority"  # more than half have it; of two, both
-    BOTH = "both"  # all have it
-    EITHER = "either"  # anyone has it
+
+def hands(revisions: Iterable[Revision], images: Mapping[int, int]) -> Hands:
+    """Who had a hand in which image, with the masks that each saved last and vouches for.
+
+    Args:
+        revisions: of a project, oldest first; what lost a race is somebody's word, too.
+        images: image id by instance id; instances that are not in it are left out.
+    """
+    newest = {(one.instance_id, one.person): one for one in revisions if one.person}
+    found: dict[int, dict[str, list[Shape]]] = {}
+    for (key, person), one in sorted(newest.items()):
+        if key in images and one.draft.state in MASK_STATES and one.draft.rle is not None:
+            shape = Shape(key, one.draft.category_id, one.draft.rle)
+            found.setdefault(images[key], {}).setdefault(person, []).append(shape)
+    return found
+
+
+def between(found: Hands) -> dict[tuple[str, str], dict[int, Comparison]]:
+    """Every two people who had a hand in one image, with what comparing them shows by image."""
+    pairs: dict[tuple[str, str], dict[int, Comparison]] = {}
+    for image_id, people in found.items():
+        for first, second in combinations(sorted(people), 2):
+            compared = compare(people[first], people[second])
+            pairs.setdefault((first, second), {})[image_id] = compared
+    return dict(sorted(pairs.items()))
 
 
 def compare(first: Sequence[Shape], second: Sequence[Shape]) -> Comparison:
@@ -150,63 +176,8 @@ def kappa(labels: Sequence[tuple[int, int]]) -> float | None:
     return (sum(a == b for a, b in labels) / count - by_chance) / (1 - by_chance)
 
 
-def grouped(people: Mapping[str, Sequence[Shape]]) -> list[dict[str, Shape]]:
-    """What several people's masks of one image mean together: objects, each by who saw it.
-
-    The people come in order of their names; each one's masks are matched with what the ones before
-    agree on by the majority of pixels.
-    """
-    groups: list[dict[str, Shape]] = []
-    for person in sorted(people):
-        shapes = people[person]
-        known = [Shape(place, 0, _rough(group)) for place, group in enumerate(groups)]
-        found = compare(known, shapes)
-        for pair in found.pairs:
-            groups[pair.first.instance_id][person] = pair.second
-        groups += [{person: shape} for shape in found.second_only]
-    return groups
-
-
-def consensus(group: Mapping[str, Shape], voters: int, rule: Rule) -> Shape | None:
-    """One mask of an object from those who saw it.
-
-    Args:
-        group: their masks, by person; one or more.
-        voters: how many people looked, also those who saw nothing there.
-        rule: which pixels to take.
-
-    Returns:
-        With the category most gave, of several the lowest id, and the id of the first one's
-        instance; None where no pixel is left.
-    """
-    shapes = [group[person] for person in sorted(group)]
-    need = {Rule.EITHER: 1, Rule.BOTH: voters, Rule.MAJORITY: voters // 2 + 1}[rule]
-    rle = vote([shape.rle for shape in shapes], need)
-    counts = Counter(shape.category_id for shape in shapes)
-    category = min(counts, key=lambda key: (-counts[key], key))
-    return None if rle.box is None else Shape(shapes[0].instance_id, category, rle)
-
-
-def vote(masks: Sequence[RLE], need: int) -> RLE:
-    """The pixels that at least `need` masks of one image hold."""
-    first = masks[0]
-    boxes = [mask.box for mask in masks if mask.box is not None]
-    if not boxes:
-        return first
-    x0, y0 = (int(min(box[side] for box in boxes)) for side in (0, 1))
-    x1, y1 = (int(max(box[side] for box in boxes)) for side in (2, 3))
-    votes = sum(decode_rect(mask, (x0, y0, x1, y1)).astype(np.int64) for mask in masks)
-    return encode(np.asarray(votes) >= need, x0=x0, y0=y0, height=first.height, width=first.width)
-
-
 def worst(comparisons: Mapping[int, Comparison]) -> list[tuple[int, Agreement]]:
     """Images by their quality, the one on which people agree least first."""
     rows = [(image_id, summed([one])) for image_id, one in comparisons.items()]
     rated = [(image_id, one) for image_id, one in rows if one.quality is not None]
     return sorted(rated, key=lambda row: (row[1].quality or 0.0, row[0]))
-
-
-def _rough(group: Mapping[str, Shape]) -> RLE:
-    """What those who saw an object agree on."""
-    masks = [shape.rle for shape in group.values()]
-    return vote(masks, len(masks) // 2 + 1)

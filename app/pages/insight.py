@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from app.access import Right
 from app.ledger import IDLE_SECONDS, Entry, Pace, by_model, finished_masks, hours_left, pace
+from app.pages.agreement import AgreementSection
 from app.pages.house import QUIET, House, shown
 from app.pages.tables import note, table
 from app.pages.train import GREY, GRID
@@ -32,6 +33,7 @@ class InsightPage:
         plot = gr.Plot(label="Seconds a mask", visible=False)
         for change in (project.change, tab.select):
             change(self.show, project, [summary, models, plot], **QUIET)
+        AgreementSection(house, project)
 
     @shown(Right.VIEW, "project")
     def show(self, project_id: int | None) -> tuple[str, str, gr.Plot]:

@@ -1,27 +1,21 @@
-"""Agreement of annotators and consensus of masks, each against brute force on tiny images."""
+"""Agreement of annotators, against brute force on tiny images."""
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.agreement import (
-    MATCH,
-    Rule,
-    Shape,
-    compare,
-    consensus,
-    grouped,
-    kappa,
-    summed,
-    vote,
-    worst,
-)
-from mal_core.masks import RLE, decode, encode, iou
+from app.agreement import MATCH, Shape, between, compare, hands, kappa, summed, worst
+from app.errors import Conflict
+from app.pages.agreement import agreement_html
+from app.records import State
+from mal_core.masks import RLE, encode, iou
 from mal_core.metrics import boundary_iou
+from tests.studio.conftest import NOW, Studio, blob
 
 HEIGHT, WIDTH = 6, 9
 
@@ -118,47 +112,37 @@ def test_kappa_is_what_is_left_of_agreement_beyond_chance(labels: list[tuple[int
     assert kappa(labels) == pytest.approx((observed - by_chance) / (1 - by_chance))
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(masks, min_size=1, max_size=5), st.integers(1, 5))
-def test_a_vote_counts_every_pixel(found: list[RLE], need: int) -> None:
-    counts = sum(decode(mask).astype(int) for mask in found)
-    assert np.array_equal(decode(vote(found, need)), np.asarray(counts) >= need)
+def test_a_person_s_masks_are_those_they_saved_last_themselves(studio: Studio) -> None:
+    store, made = studio.store, studio.add(0, State.CORRECTED)
+    other = replace(made.draft, rle=blob(studio.images[0], 20, 30))
+    store.save_instance(made.id, other, 1, "Bob", "brush", NOW)
+    third = replace(made.draft, rle=blob(studio.images[0], 30, 40))
+    with pytest.raises(Conflict):  # it is Cy's word all the same
+        store.save_instance(made.id, third, 1, "Cy", "brush", NOW)
+    lone, gone = studio.add(1, State.ACCEPTED), studio.add(0, State.ACCEPTED)
+    rejected = replace(gone.draft, state=State.REJECTED)
+    store.save_instance(gone.id, rejected, 1, "Ada", "reject", NOW)
+    proposed = studio.add(0)
+    store.save_instance(proposed.id, proposed.draft, 1, "", "proposed again", NOW)
+    images = {made.id: 1, lone.id: 2, gone.id: 1, proposed.id: 1}
+    found = hands(store.list_project_revisions(studio.project.id), images)
+    assert {key: {who: [s.rle for s in shapes] for who, shapes in people.items()}
+            for key, people in found.items()} == {
+        1: {"Ada": [made.draft.rle], "Bob": [other.rle], "Cy": [third.rle]},
+        2: {"Ada": [lone.draft.rle]},
+    }  # fmt: skip
+    pairs = between(found)
+    assert list(pairs) == [("Ada", "Bob"), ("Ada", "Cy"), ("Bob", "Cy")]
+    assert pairs["Ada", "Bob"] == {1: compare(found[1]["Ada"], found[1]["Bob"])}
+    assert hands(store.list_project_revisions(studio.project.id), {}) == {}
 
 
-def test_an_empty_mask_has_a_vote_that_counts_nowhere() -> None:
-    empty = encode(np.zeros((HEIGHT, WIDTH), np.bool_), height=HEIGHT, width=WIDTH)
-    assert vote([empty, square(0, 0, 2, 2)], 1) == square(0, 0, 2, 2)
-    assert vote([empty, empty], 1).box is None
-
-
-@pytest.mark.parametrize(
-    ("rule", "voters", "expected"),
-    [
-        pytest.param(Rule.EITHER, 2, square(0, 0, 6, 4), id="what anyone has"),
-        pytest.param(Rule.BOTH, 2, square(2, 0, 4, 4), id="what both have"),
-        pytest.param(Rule.MAJORITY, 2, square(2, 0, 4, 4), id="of two, the majority is both"),
-        pytest.param(Rule.MAJORITY, 3, square(2, 0, 4, 4), id="two of three"),
-        pytest.param(Rule.BOTH, 3, None, id="the third saw nothing there"),
-    ],
-)
-def test_one_mask_of_two(rule: Rule, voters: int, expected: RLE | None) -> None:
-    group = {"Ann": Shape(5, 2, square(0, 0, 4, 4)), "Bob": Shape(6, 1, square(2, 0, 6, 4))}
-    made = consensus(group, voters, rule)
-    assert (None if made is None else made.rle) == expected
-    if made is not None:
-        assert (made.category_id, made.instance_id) == (1, 5)
-
-
-def test_the_category_is_what_most_say() -> None:
-    group = {name: Shape(1, category, square(0, 0, 2, 2)) for name, category in
-             (("Ann", 1), ("Bob", 2), ("Cy", 2))}  # fmt: skip
-    made = consensus(group, 3, Rule.MAJORITY)
-    assert made is not None
-    assert made.category_id == 2
-
-
-def test_three_people_s_masks_become_objects_by_who_saw_them() -> None:
-    here, there = square(0, 0, 3, 3), square(5, 2, 9, 6)
-    groups = grouped({"Cy": shapes(here), "Ann": shapes(here, there), "Bob": shapes(there)})
-    assert [sorted(group) for group in groups] == [["Ann", "Cy"], ["Ann", "Bob"]]
-    assert grouped({}) == []
+def test_the_table_names_pairs_and_leads_to_where_they_differ_most(studio: Studio) -> None:
+    first, second = shapes(square(0, 0, 4, 4)), shapes(square(0, 0, 4, 3), square(6, 0, 9, 6))
+    pairs = {("<b>Ann", "Bob"): {7: compare(first, second), 8: compare(first, first)}}
+    html = agreement_html(pairs, {7: "seven.png", 8: "eight.png"}, studio.project.id)
+    assert "&lt;b&gt;Ann" in html
+    assert "<b>Ann" not in html
+    assert html.index("seven.png") < html.index("eight.png")
+    assert "data-mal-image='7'" in html
+    assert "Two people" in agreement_html({}, {}, studio.project.id)
