@@ -175,7 +175,9 @@ def _written_whole(target: Path) -> Iterator[IO[bytes]]:
             yield file
         move_whole(temporary, target)
     except OSError as error:
-        raise from_disk(error, "the backup could not be written") from error
+        raise from_disk(
+            error, "there is no new file, as the backup could not be written"
+        ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

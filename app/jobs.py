@@ -17,7 +17,7 @@ from typing import Any
 
 from app.again import Again
 from app.children import STOP_SECONDS, Child
-from app.errors import NotAllowed, StudioError
+from app.errors import NotAllowed, from_disk
 from app.gate import Verdict, judge
 from app.history import newest_proposals
 from app.images import path_of
@@ -150,9 +150,7 @@ class Jobs:
                 for part, name in FROZEN.items():
                     coco.save(parts[part], folder / name)
             except OSError as error:
-                raise StudioError(
-                    f"the fine-tune could not be started: {error.strerror}"
-                ) from error
+                raise from_disk(error, "the fine-tune could not be started") from error
         return job
 
     def _carry_out(self, job: Job) -> None:
@@ -248,7 +246,10 @@ class Jobs:
         sha256 = checkpoint.load(made).sha256
         if sha256 != result["sha256"]:
             raise TrainingError("the new weights are not the ones the child wrote")
-        move_whole(made, self._settings.models / f"{sha256}.safetensors")
+        try:
+            move_whole(made, self._settings.models / f"{sha256}.safetensors")
+        except OSError as error:
+            raise from_disk(error, "the new weights could not be kept") from error
         self._workflow.adopt(sha256, f"fine-tune {job.id}")
         if self._record(job, verdict, result):
             self._again.start(job.project_id)

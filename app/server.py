@@ -1,9 +1,10 @@
 """Puts the studio together: store, model, routes and pages in one FastAPI app."""
 
 import logging
+import os
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from types import FrameType
 
@@ -28,6 +29,7 @@ from app.downloads import Downloads
 from app.entrance import Entrance
 from app.errors import NotAllowed, StudioError
 from app.health import Health
+from app.holding import hold
 from app.images import Intake
 from app.jobs import Jobs
 from app.library import Library
@@ -57,10 +59,7 @@ def build_app(settings: Settings) -> FastAPI:
         StudioError: the data folder cannot be used.
         CheckpointError: the bundled weights cannot be read.
     """
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StudioError(f"the data folder cannot be made: {error.strerror}") from error
+    _make_folder(settings)
     store = Store(settings.database)
     backends, metrics = Backends(settings), Metrics()
     workflow = Workflow(settings, store, backends, metrics.labelled)
@@ -148,6 +147,32 @@ def _recover(*parts: Again | Batch | Jobs) -> None:
         log.warning("%s", error)
 
 
+def _make_folder(settings: Settings) -> None:
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudioError(f"the data folder cannot be made: {error.strerror}") from error
+
+
+@contextmanager
+def alone_on(settings: Settings) -> Iterator[None]:
+    """Be the only studio on a data folder; on PostgreSQL there may be several.
+
+    Raises:
+        NotAllowed: another one serves it.
+    """
+    if isinstance(settings.database, str):
+        yield
+        return
+    _make_folder(settings)
+    text = f"another studio serves {settings.data_dir}: use that one, or end it first"
+    held = hold(settings.data_dir / "studio.lock", text)
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
 def serve(settings: Settings, tell: Callable[[str], None]) -> None:
     """Build the app and answer until told to stop.
 
@@ -158,6 +183,7 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
     Raises:
         StudioError: the port is taken, the data folder cannot be used, or others could reach the
             studio though nobody has to log in.
+        NotAllowed: another studio serves this data folder.
     """
     if not is_loopback(settings.host):
         check_public(settings)
@@ -169,7 +195,7 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
     except OSError as error:
         text = f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}"
         raise StudioError(f"{text}; choose another with --port") from error
-    with door:
+    with door, alone_on(settings):
         app = build_app(settings)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, timeout_graceful_shutdown=GOODBYE_SECONDS

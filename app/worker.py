@@ -5,7 +5,6 @@ left by a studio that died, and goes first; then the queued ones, the oldest fir
 paused waits. What was begun three times and never ended, nor got on, is given up.
 """
 
-import fcntl
 import logging
 import os
 from collections.abc import Callable
@@ -13,12 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Condition, Thread
 
-from app.errors import NotAllowed
+from app.holding import hold
 from app.records import Job, JobState, Wish
 from app.store import Store
 
 LAUNCHES = 3
 PAUSE_SECONDS = 2.0  # after a job that the database could not even close
+_TAKEN = "another studio serves this data folder and carries out its jobs: use that one"
 log = logging.getLogger(__name__)
 
 
@@ -52,7 +52,7 @@ class Worker:
         """
         with self._news:
             if self._thread is None:
-                self._held = _take(self._lock)
+                self._held = hold(self._lock, _TAKEN)
                 self._thread = Thread(target=self._work, name=self._kind, daemon=True)
                 self._thread.start()
 
@@ -112,17 +112,3 @@ class Worker:
                     return min(jobs, key=lambda job: (job.state is JobState.QUEUED, job.id))
                 self._news.wait()
         return None
-
-
-def _take(lock: Path) -> int:
-    """Hold a file; the system lets go of it when this process ends, however that happens."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(held)
-        raise NotAllowed(
-            "another studio serves this data folder and carries out its jobs: use that one"
-        ) from error
-    return held

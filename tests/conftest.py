@@ -25,3 +25,9 @@ def scale(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """Picks a test's size: the small one in CI, the full one by `make soak`."""
     is_full = request.config.getoption("--soak")
     return lambda small, full: full if is_full else small
+
+
+@pytest.fixture
+def tell() -> Callable[[str], None]:
+    """Says what was counted; pytest shows it under -rP, as `make soak` does."""
+    return lambda line: print(line)  # noqa: T201

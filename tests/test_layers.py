@@ -34,7 +34,17 @@ LAYERS = {
         *("worker", "commands", "__main__"),
     ),
     "app": (
-        *("errors", "settings", "logs", "records", "people", "session", "history", "leases"),
+        *(
+            "errors",
+            "holding",
+            "settings",
+            "logs",
+            "records",
+            "people",
+            "session",
+            "history",
+            "leases",
+        ),
         *("agreement", "schema", "migrations", "store", "lockout", "accounts", "access", "auth"),
         *("answers", "entrance", "forms", "images", "exchange", "children", "backends"),
         *("predictors", "workflow", "metrics", "vitals", "watch", "review", "learning", "gate"),

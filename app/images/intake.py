@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 import app
-from app.errors import StudioError
+from app.errors import StudioError, from_disk
 from app.images.rasters import put, raster_path
 from app.records import TakenImage
 from app.settings import Settings
@@ -84,7 +84,7 @@ class Intake:
             put(folder / "thumb.jpg", raster_path(self._settings, sha256, "thumb.jpg"))
             put(folder / "raster", raster_path(self._settings, sha256, extension))
         except OSError as error:
-            raise StudioError(f"{name} could not be stored: {error.strerror}") from error
+            raise from_disk(error, f"{name} could not be stored") from error
         return sha256
 
 

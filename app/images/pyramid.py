@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from app.errors import NotFound, StudioError
+from app.errors import NotFound, from_disk
 from app.images.rasters import open_raster
 from app.records import Image
 from app.settings import Settings
@@ -128,8 +128,7 @@ class Pyramids:
         except BadImage:
             raise
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise StudioError(f"{image.file_name} could not be unpacked: {reason}") from error
+            raise from_disk(error, f"{image.file_name} could not be unpacked") from error
         log.info("pyramid of image %d made in %.1f s", image.id, time.perf_counter() - begin)
 
     def _prune(self, newest: Path) -> None:

@@ -12,8 +12,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Row, Table
 
 import app.migrations
-from app.errors import NotFound, StudioError
-from app.store.engines import explained, open_engine
+from app.errors import Busy, NotFound, StudioError
+from app.store.engines import WAIT_MS, explained, open_engine
 
 _ID_MAX = 2**63 - 1
 
@@ -32,6 +32,7 @@ class Database:
     def __init__(self, where: Path | str, *, as_it_is: bool = False) -> None:
         self._engine, self._writer = open_engine(where)
         self._joined = threading.local()
+        self._turn = threading.Lock()
         if not as_it_is:
             self._bring_up()
 
@@ -78,12 +79,26 @@ class Database:
         if (outer := getattr(self._joined, "connection", None)) is not None:
             yield outer
             return
-        with explained(), self._writer.begin() as connection:
+        with self._my_turn(), explained(), self._writer.begin() as connection:
             self._joined.connection = connection
             try:
                 yield connection
             finally:
                 self._joined.connection = None
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        """Let the threads of this process write in turn.
+
+        The database would do so, too, but SQLite has its waiters look again from time to time: of
+        many, one that is always late would be told that it is busy.
+        """
+        if not self._turn.acquire(timeout=WAIT_MS / 1000):
+            raise Busy("others have been writing for long; nothing was saved, try again")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:

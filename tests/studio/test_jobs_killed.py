@@ -198,13 +198,17 @@ def test_what_kills_the_studio_each_time_is_given_up(studio: Studio, jobs: Jobs)
 
 
 @pytest.mark.slow
-def test_publishing_under_kills_leaves_no_weights_that_cannot_be_loaded() -> None:
+@pytest.mark.soak
+def test_publishing_under_kills_leaves_no_weights_that_cannot_be_loaded(
+    scale: Callable[[int, int], int],
+) -> None:
     """The bench itself, with few kills."""
-    command = [sys.executable, "bench/kill_publish.py", "--kills", "20"]
+    kills = scale(20, 200)
+    command = [sys.executable, "bench/kill_publish.py", "--kills", str(kills)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = re.fullmatch(
-        r"20 kills: (\d+) models published, (\d+) publications cut short, 0 unloadable\n",
+        rf"{kills} kills: (\d+) models published, (\d+) publications cut short, 0 unloadable\n",
         done.stdout,
     )
     assert found is not None, done.stdout

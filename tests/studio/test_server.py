@@ -4,6 +4,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,9 +16,9 @@ from fastapi.testclient import TestClient
 from app.answers import SECURITY_HEADERS
 from app.auth import Sessions
 from app.canvas import BUNDLE, STATIC
-from app.errors import StudioError
+from app.errors import NotAllowed, StudioError
 from app.library import SAMPLE_FILES, SAMPLE_NAME
-from app.server import build_app, serve
+from app.server import alone_on, build_app, serve
 from app.settings import Settings
 from app.store import Store
 from app.watch import Drain
@@ -172,3 +173,18 @@ def test_a_port_that_is_taken_is_said_before_anything_is_made(
         with pytest.raises(StudioError, match=rf"port {port}: .* choose another with --port"):
             serve(settings, pytest.fail)
     assert not settings.data_dir.exists()
+
+
+def test_a_folder_is_served_once_unless_its_database_is_a_teams(
+    tmp_path: Path, tiny_weights: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path / "data", weights=tiny_weights, port=0)
+    team = replace(settings, database_url="postgresql+psycopg://db/mal")
+    with alone_on(settings):
+        with pytest.raises(NotAllowed, match="another studio serves"):
+            serve(settings, pytest.fail)
+        with alone_on(team), alone_on(team):
+            pass
+    assert not settings.database.exists()
+    with alone_on(settings):
+        pass

@@ -1,0 +1,176 @@
+"""Nothing acknowledged is lost: kills, races, many writers; at full size in `make soak`."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from app.errors import Conflict
+from app.records import Instance
+from app.store import Store
+from tests.studio.databases import NOW, add_leaf
+from tests.studio.writers import is_torn
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+pytestmark = pytest.mark.soak
+Scale = Callable[[int, int], int]
+Tell = Callable[[str], None]
+
+
+@pytest.fixture
+def store(place: Path | str) -> Iterator[Store]:
+    opened = Store(place)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def leaf(store: Store) -> Instance:
+    return add_leaf(store)
+
+
+@pytest.mark.parametrize(
+    ("processes", "threads", "small", "full"),
+    [
+        pytest.param(1, 1, 10, 200, id="one-writer"),
+        pytest.param(4, 1, 8, 200, id="four-processes"),
+        pytest.param(1, 20, 3, 50, id="a-server-with-20-saves-in-flight"),
+    ],
+)
+def test_killed_writers_lose_no_acknowledged_save(
+    tmp_path: Path, scale: Scale, tell: Tell, processes: int, threads: int, small: int, full: int
+) -> None:
+    place, acks = tmp_path / "studio.db", tmp_path / "acks"
+    acks.mkdir()
+    keys = range(1, processes * threads + 1)
+    with closing(Store(place)) as store:
+        leaf = add_leaf(store)
+        for _ in keys[1:]:
+            store.add_instance(leaf.image_id, leaf.draft, "Ada", "box", NOW)
+    chance, known = random.Random(0), dict.fromkeys(keys, 1)
+    kills = total = 0
+    for pids in rounds(place, acks, processes, threads):
+        wait_until(lambda: all(read(acks / str(key)) for key in keys))
+        time.sleep(chance.uniform(0, 0.1))
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda pid=pid: is_gone(pid))
+        kills += len(pids)
+        with closing(Store(place)) as store:
+            assert list(store.find_troubles()) == []
+            for key in keys:
+                last = read(acks / str(key))[-1]
+                total += last - known[key]
+                known[key] = store.get_instance(key).version
+                assert last <= known[key] <= last + 1
+        if kills >= scale(small, full):
+            break
+        for key in keys:
+            (acks / str(key)).unlink()
+    with closing(Store(place)) as store:
+        revisions = list(store.list_project_revisions(1))
+    assert not any(map(is_torn, revisions))
+    assert len(revisions) == sum(known.values()) > len(keys)
+    tell(f"{kills} kills, {total} saves acknowledged, {len(revisions)} kept, none lost or torn")
+
+
+def rounds(place: Path, acks: Path, processes: int, threads: int) -> Iterator[list[int]]:
+    """Ids of freshly begun writers, again and again; all of them must be killed in between."""
+    command = [sys.executable, "-m", "tests.studio.writers", str(place), str(acks)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as nursery:
+        assert nursery.stdin is not None
+        assert nursery.stdout is not None
+        try:
+            while True:
+                nursery.stdin.write(f"{processes} {threads}\n")
+                nursery.stdin.flush()
+                yield [int(pid) for pid in nursery.stdout.readline().split()]
+        finally:
+            nursery.kill()
+
+
+def read(path: Path) -> list[int]:
+    """Versions that were acknowledged; a line cut short was not."""
+    if not path.exists():
+        return []
+    return [int(line) for line in path.read_text().rpartition("\n")[0].split()]
+
+
+def test_many_writers_are_never_told_to_come_back(
+    store: Store, leaf: Instance, scale: Scale, tell: Tell
+) -> None:
+    writers, saves = scale(8, 32), scale(10, 1000)
+    made = [store.add_instance(leaf.image_id, leaf.draft, "Ada", "", NOW) for _ in range(writers)]
+
+    def write(instance: Instance) -> None:
+        for version in range(1, saves + 1):
+            store.save_instance(instance.id, instance.draft, version, "Ada", "", NOW)
+
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(writers) as pool:
+        list(pool.map(write, made))
+    took = time.perf_counter() - begin
+    assert [store.get_instance(i.id).version for i in made] == [saves + 1] * writers
+    assert list(store.find_troubles()) == []
+    name = store.engine_name()
+    tell(f"{name}: {writers} writers x {saves} saves in {took:.0f} s, none busy, none lost")
+
+
+def test_each_race_has_one_winner_and_its_loser_is_kept(
+    store: Store, leaf: Instance, scale: Scale, tell: Tell
+) -> None:
+    races = scale(15, 500)
+    start = Barrier(2)
+
+    def save(score: float) -> list[Instance | Conflict]:
+        results: list[Instance | Conflict] = []
+        for version in range(1, races + 1):
+            draft = replace(leaf.draft, score=score)
+            start.wait()
+            try:
+                results.append(store.save_instance(leaf.id, draft, version, str(score), "", NOW))
+            except Conflict as error:
+                results.append(error)
+        return results
+
+    with ThreadPoolExecutor(2) as pool:
+        pairs = list(zip(*pool.map(save, (0.25, 0.75)), strict=True))
+    history = {r.id: r for r in store.list_revisions(leaf.id)}
+    for version, pair in enumerate(pairs, start=2):
+        (winner,) = (r for r in pair if isinstance(r, Instance))
+        (loser,) = (r for r in pair if isinstance(r, Conflict))
+        kept = history[loser.kept]
+        assert (winner.version, kept.version, kept.is_conflict) == (version, version, True)
+        assert {winner.draft.score, kept.draft.score} == {0.25, 0.75}
+    assert len(history) == 1 + 2 * races
+    wins = sum(isinstance(pair[0], Instance) for pair in pairs)
+    tell(f"{store.engine_name()}: {races} races, {wins} won by the one, all losers kept")
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    for _ in range(60_000):
+        if is_so():
+            return
+        time.sleep(0.002)
+    raise AssertionError("it never became so")
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended and was reaped."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
