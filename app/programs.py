@@ -8,6 +8,7 @@ from typing import Literal
 
 from app import again, batch, jobs
 from app.errors import NotAllowed
+from app.exchange import ExportReport, ImportReport
 from app.history import SENT_BACK
 from app.images import clean_name
 from app.jobs import Jobs
@@ -28,6 +29,7 @@ from app.registry import Registry
 from app.review import Review
 from app.rounds import Rounds
 from app.store import Store, no_such
+from app.wire import NewExport
 from app.workflow import Workflow
 from mal_core.errors import BadImage
 
@@ -159,7 +161,7 @@ class Programs:
         found = [job for kind in KINDS for job in self._store.list_jobs(project_id, kind)]
         return sorted(found, key=lambda job: -job.id)
 
-    def wish(self, job_id: int, wish: Wish) -> Job:
+    def wish(self, job_id: int, wish: Wish, person: str) -> Job:
         """Let a job pause, go on, or stop.
 
         Raises:
@@ -173,9 +175,54 @@ class Programs:
             self._fine_tunes.stop(job_id)
         else:
             raise NotAllowed("a fine-tune does not pause: it can only be stopped")
+        self._note(person, f"job.{wish}", job.project_id, f"{job.kind} {job.id}")
         return self._store.get_job(job_id)
 
-    def use_model(self, project_id: int, model_id: int) -> ModelVersion:
+    def import_files(
+        self, project_id: int, format_name: str, path: Path, person: str, *, dry_run: bool
+    ) -> ImportReport:
+        """Import a file; see Library.import_files."""
+        report = self._library.import_files(
+            project_id, format_name, [path], person, dry_run=dry_run
+        )
+        if not dry_run:
+            counts = {"images": report.n_images, "masks": report.n_masks, "boxes": report.n_boxes}
+            self._note(person, "import", project_id, format_name, **counts)
+        return report
+
+    def export(self, project_id: int, body: NewExport, person: str) -> ExportReport:
+        """Make a proved zip; see Library.export."""
+        report = self._library.export(
+            project_id,
+            body.format,
+            include_proposals=body.include_proposals,
+            include_images=body.include_images,
+        )
+        told = {"masks": report.n_annotations, "name": report.path.name}
+        self._note(person, "export", project_id, body.format, **told)
+        return report
+
+    def train(self, project_id: int, person: str, *, boxes_do: bool) -> Job:
+        """Start a fine-tune; see Jobs.start."""
+        job = self._fine_tunes.start(project_id, boxes_do=boxes_do)
+        kind = "fine-tune from boxes" if boxes_do else "fine-tune"
+        self._note(person, "job.start", project_id, f"{kind} {job.id}")
+        return job
+
+    def propose_all(self, project_id: int, person: str) -> Job:
+        """Start the job that gives boxes their masks; see Batch.start."""
+        job = self._rounds[batch.KIND].start(project_id)
+        self._note(person, "job.start", project_id, f"masks for boxes {job.id}")
+        return job
+
+    def decide(self, job_id: int, person: str, *, use: bool) -> ModelVersion:
+        """Take a person's word on new weights; see Jobs.decide."""
+        model = self._fine_tunes.decide(job_id, use=use)
+        project_id = self._store.get_job(job_id).project_id
+        self._note(person, "model.use" if use else "model.keep", project_id, model.name)
+        return model
+
+    def use_model(self, project_id: int, model_id: int, person: str) -> ModelVersion:
         """Let another of a project's models propose; see Registry.use.
 
         Raises:
@@ -183,7 +230,22 @@ class Programs:
         """
         if model_id not in {model.id for model in self._store.list_models(project_id)}:
             raise no_such("model_version", model_id)
-        return self._registry.use(project_id, model_id)
+        model = self._registry.use(project_id, model_id)
+        self._note(person, "model.use", project_id, model.name)
+        return model
+
+    def roll_back(self, project_id: int, person: str) -> ModelVersion:
+        """Go back to the parent of the model in use; see Registry.roll_back."""
+        model = self._registry.roll_back(project_id)
+        self._note(person, "model.roll back", project_id, model.name)
+        return model
+
+    def _note(self, person: str, act: str, project_id: int, subject: str, **detail: object) -> None:
+        """Write a line of the audit log, as the pages do."""
+        now = datetime.now(UTC)
+        self._store.add_audit(
+            person, act, now, project_id=project_id, subject=subject, detail=detail
+        )
 
     def _answered(self, person: str, request_id: str, count: int) -> list[Instance]:
         """The instances that an earlier request of this name made; none if there was none."""

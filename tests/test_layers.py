@@ -49,7 +49,7 @@ LAYERS = {
         *("answers", "entrance", "forms", "images", "exchange", "children", "backends"),
         *("predictors", "workflow", "metrics", "vitals", "watch", "review", "learning", "gate"),
         *("ledger", "health", "worker", "rounds", "again", "batch", "jobs", "registry"),
-        *("pictures", "library", "programs", "bodies", "wire", "calls", "client", "guard", "api"),
+        *("pictures", "library", "bodies", "wire", "programs", "calls", "client", "guard", "api"),
         *("desk", "downloads", "rest", "presence", "together", "chronicle", "logbook", "login"),
         *(
             "canvas",

@@ -56,7 +56,7 @@ def programs_router(parts: Parts) -> APIRouter:
     receiver = Receiver(parts.settings)
     door = Door(parts.api.guard)
     Data(store, access, parts.library, programs, receiver, parts.downloads).add_to(door)
-    Work(store, access, parts.api, programs, parts.jobs, parts.batch, registry).add_to(door)
+    Work(store, access, parts.api, programs).add_to(door)
     return door.router
 
 

@@ -126,8 +126,8 @@ class Data:
 
         def act() -> object:
             with self._place():
-                return self._library.import_files(
-                    project_id, format, [path], person, dry_run=dry_run
+                return self._programs.import_files(
+                    project_id, format, path, person, dry_run=dry_run
                 )
 
         async with self._receiver.body(request, file_name) as path:
@@ -137,18 +137,15 @@ class Data:
         """Every format of imports and exports."""
         return {"formats": [*FORMATS.values()]}
 
-    def export(self, project_id: int, body: wire.NewExport, response: Response) -> object:
+    def export(
+        self, project_id: int, body: wire.NewExport, request: Request, response: Response
+    ) -> object:
         """Make a zip of a project's masks that is read back before you get it.
 
         `Location` says where it is downloaded.
         """
         with self._place():
-            report = self._library.export(
-                project_id,
-                body.format,
-                include_proposals=body.include_proposals,
-                include_images=body.include_images,
-            )
+            report = self._programs.export(project_id, body, request.state.person)
         response.headers["Location"] = f"/mal/v1/projects/{project_id}/exports/{report.path.name}"
         return _to_wire(report)
 

@@ -10,13 +10,10 @@ from fastapi.responses import FileResponse
 from app import wire
 from app.access import Access, Right
 from app.api import Api
-from app.batch import Batch
 from app.bodies import ProposeBody, SaveBody
 from app.guard import to_version
-from app.jobs import Jobs
 from app.programs import Programs
 from app.records import Instance, Job, Wish
-from app.registry import Registry
 from app.rest.door import Door
 from app.store import Store
 
@@ -32,13 +29,9 @@ class Work:
         access: Access,
         api: Api,
         programs: Programs,
-        fine_tunes: Jobs,
-        batch: Batch,
-        registry: Registry,
     ) -> None:
         self._store, self._access = store, access
         self._api, self._programs = api, programs
-        self._fine_tunes, self._batch, self._registry = fine_tunes, batch, registry
 
     def add_to(self, door: Door) -> None:
         """Add the routes."""
@@ -138,13 +131,14 @@ class Work:
             self._programs.judge(known, body.verdict, body.comment, state.person, state.work)
         )
 
-    def train(self, project_id: int, body: wire.NewTraining) -> Mapping[str, Any]:
+    def train(self, project_id: int, body: wire.NewTraining, request: Request) -> Mapping[str, Any]:
         """Learn from what is labelled now; the job waits for the one before it."""
-        return _job(self._fine_tunes.start(project_id, boxes_do=body.boxes_do))
+        person = request.state.person
+        return _job(self._programs.train(project_id, person, boxes_do=body.boxes_do))
 
-    def propose_all(self, project_id: int) -> Mapping[str, Any]:
+    def propose_all(self, project_id: int, request: Request) -> Mapping[str, Any]:
         """Give every box without a mask its proposal, in the background."""
-        return _job(self._batch.start(project_id))
+        return _job(self._programs.propose_all(project_id, request.state.person))
 
     def jobs(self, project_id: int) -> Mapping[str, Any]:
         """The jobs of a project."""
@@ -154,34 +148,34 @@ class Work:
         """One job, with where it is and what came of it."""
         return _job(self._store.get_job(job_id))
 
-    def pause(self, job_id: int) -> Mapping[str, Any]:
+    def pause(self, job_id: int, request: Request) -> Mapping[str, Any]:
         """Let a job rest after the box in hand; fine-tunes do not pause."""
-        return _job(self._programs.wish(job_id, Wish.PAUSE))
+        return _job(self._programs.wish(job_id, Wish.PAUSE, request.state.person))
 
-    def go(self, job_id: int) -> Mapping[str, Any]:
+    def go(self, job_id: int, request: Request) -> Mapping[str, Any]:
         """Let a paused job go on."""
-        return _job(self._programs.wish(job_id, Wish.GO))
+        return _job(self._programs.wish(job_id, Wish.GO, request.state.person))
 
-    def stop(self, job_id: int) -> Mapping[str, Any]:
+    def stop(self, job_id: int, request: Request) -> Mapping[str, Any]:
         """Stop a job: a fine-tune comes to nothing, masks already proposed stay."""
-        return _job(self._programs.wish(job_id, Wish.STOP))
+        return _job(self._programs.wish(job_id, Wish.STOP, request.state.person))
 
-    def decide(self, job_id: int, body: wire.Verdict) -> object:
+    def decide(self, job_id: int, body: wire.Verdict, request: Request) -> object:
         """Use new weights that the gate could not judge, or keep the old ones."""
-        return self._fine_tunes.decide(job_id, use=body.use)
+        return self._programs.decide(job_id, request.state.person, use=body.use)
 
     def models(self, project_id: int) -> Mapping[str, Any]:
         """The model versions that a project may use."""
         in_use = self._store.get_project(project_id).model_id
         return {"in_use": in_use, "models": self._store.list_models(project_id)}
 
-    def use(self, project_id: int, number: int) -> object:
+    def use(self, project_id: int, number: int, request: Request) -> object:
         """Let another model propose from now on; untouched proposals follow in the background."""
-        return self._programs.use_model(project_id, number)
+        return self._programs.use_model(project_id, number, request.state.person)
 
-    def roll_back(self, project_id: int) -> object:
+    def roll_back(self, project_id: int, request: Request) -> object:
         """Go back to the model that the one in use was made from."""
-        return self._registry.roll_back(project_id)
+        return self._programs.roll_back(project_id, request.state.person)
 
 
 def _flat(instance: Instance) -> dict[str, Any]:

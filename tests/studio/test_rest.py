@@ -337,6 +337,9 @@ def test_a_fine_tune_is_started_waited_for_and_rolled_back(
     assert client.roll_back(studio.project.id).id == before
     assert client.models(studio.project.id).in_use == before
     assert client.use_model(studio.project.id, models.in_use).id == models.in_use
+    told = [(one.person, one.act) for one in studio.store.list_audit(limit=100)]
+    acts = ("job.start", "model.roll back", "model.use")
+    assert [act for who, act in told if who == "local"] == [*reversed(acts)]
 
 
 def test_a_person_decides_where_the_gate_cannot(
