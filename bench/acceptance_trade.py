@@ -1,10 +1,12 @@
 """The way of a data set, second half: every format out, and in again elsewhere.
 
     python bench/acceptance_trade.py WORK [--formats coco yolo-seg ...]
+    python bench/acceptance_trade.py WORK --theirs
 
 WORK is what bench/acceptance_exchange.py left. Each format is exported by the studio's own command
 with its images, imported by it into a new data folder, and compared. WORK/out keeps the zips and
-WORK/wanted.json what they must hold, for bench/other_readers.py.
+WORK/wanted.json what they must hold, for bench/other_readers.py. What other programs have written
+there is imported with --theirs, and compared.
 """
 
 import argparse
@@ -29,6 +31,15 @@ from app.store import Store  # noqa: E402
 from bench.acceptance_exchange import NAME, command, opened  # noqa: E402
 from mal_core.masks import RLE, iou, union  # noqa: E402
 
+THEIRS = {
+    "coco_instances": "coco",
+    "coco_panoptic": "coco-panoptic",
+    "voc": "voc",
+    "cvat": "cvat",
+    "datumaro": "datumaro",
+    "yolo": "yolo",
+    "labelme": "labelme",
+}
 Shape = tuple[str, tuple[float, ...], RLE | None]  # category, box, mask
 
 
@@ -39,7 +50,11 @@ def main() -> None:
     )
     parser.add_argument("work", type=Path)
     parser.add_argument("--formats", nargs="+", default=list(FORMATS))
+    parser.add_argument("--theirs", action="store_true")
     options = parser.parse_args()
+    if options.theirs:
+        take_theirs(options.work)
+        return
     lines = []
     with opened(options.work) as (settings, store, project):
         original = shapes(store, project, lambda image: image.sha256)
@@ -61,6 +76,32 @@ def main() -> None:
     print("| format | images | instances | by the export: exact, mean IoU |", end="")
     print(" imported | exact | min IoU | mean IoU |")
     print("|---|---|---|---|---|---|---|---|", *lines, sep="\n")
+
+
+def take_theirs(work: Path) -> None:
+    """Import what Datumaro and LabelMe wrote of the same masks."""
+    print("| written by | as | images | imported | exact | min IoU | mean IoU |")
+    print("|---|---|---|---|---|---|---|")
+    with opened(work) as (_, store, project):
+        original = shapes(store, project, lambda image: image.sha256)
+    for kind, name in THEIRS.items():
+        back = work / "back-theirs" / kind
+        shutil.rmtree(back, ignore_errors=True)
+        with opened(back) as (other, copy, twin):
+            try:
+                command(other, "import", name, str(work / "theirs" / kind), "--project", NAME)
+            except SystemExit as error:
+                print(f"| {kind} | {name} | {error!s:.300} |", flush=True)
+                continue
+            found = shapes(copy, twin, lambda image: image.source_sha256)
+        values = likenesses(name, original, found)
+        exact = sum(value == 1 for value in values)
+        known = sum(image in original for image in found)
+        print(
+            f"| {kind} | {name} | {known} | {sum(map(len, found.values()))}"
+            f" | {exact} of {len(values)} | {min(values):.4f} | {np.mean(values):.5f} |",
+            flush=True,
+        )
 
 
 def keep(work: Path, store: Store, project: Project) -> None:
@@ -98,11 +139,7 @@ def compare(
     """One line of the table: each instance with the most alike of its category that came back."""
     if original.keys() != found.keys():
         raise SystemExit(f"{name}: the images are not the same")
-    values: list[float] = []
-    for image, wanted in original.items():
-        if name == "png-semantic":
-            wanted = merged(wanted)
-        values += best(wanted, found[image], boxes=name == "yolo")
+    values = likenesses(name, original, found)
     instances = sum(map(len, found.values()))
     proof = f"{report['n_exact']} of {report['n_compared']}, {report['mean_iou']:.5f}"
     exact = sum(value == 1 for value in values)
@@ -110,6 +147,17 @@ def compare(
         f"| {name} | {len(found)} | {report['n_annotations']} | {proof} | {instances}"
         f" | {exact} of {len(values)} | {min(values):.4f} | {np.mean(values):.5f} |"
     )
+
+
+def likenesses(
+    name: str, original: dict[str, list[Shape]], found: dict[str, list[Shape]]
+) -> list[float]:
+    """The IoU of each instance with what came back of it."""
+    values: list[float] = []
+    for image, entries in original.items():
+        wanted = merged(entries) if name == "png-semantic" else entries
+        values += best(wanted, found.get(image, []), boxes=name == "yolo")
+    return values
 
 
 def merged(wanted: list[Shape]) -> list[Shape]:

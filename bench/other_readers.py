@@ -38,6 +38,7 @@ def main() -> None:
     )
     parser.add_argument("work", type=Path)
     parser.add_argument("--formats", nargs="+", default=list(READERS))
+    parser.add_argument("--no-writing", action="store_true")
     options = parser.parse_args()
     wanted = load_wanted(options.work / "wanted.json")
     print("| export | reader | read | found | pixel for pixel | min IoU | mean IoU |")
@@ -52,7 +53,8 @@ def main() -> None:
             print(f"| {name} | {title} | {type(cause).__name__}: {cause!s:.120} |", flush=True)
             continue
         print(f"| {name} | {title} | {compare(wanted, found)} |", flush=True)
-    theirs(options.work)
+    if not options.no_writing:
+        theirs(options.work)
 
 
 def load_wanted(path: Path) -> dict[str, list[Shape]]:
@@ -85,14 +87,17 @@ def datumaro_reads(kind: str, prepare: Callable[[Path], Path] | None = None) -> 
         labels = dataset.categories()[datumaro.AnnotationType.label]
         found = []
         for item in dataset:
-            for annotation in item.annotations:
+            for annotation in joined(item.annotations):
+                polygons = annotation if isinstance(annotation, tuple) else ()
+                annotation = polygons[0] if polygons else annotation
                 title = "" if annotation.label is None else labels[annotation.label].name
                 if annotation.type is datumaro.AnnotationType.mask:
                     pixels = np.asfortranarray(annotation.image, np.uint8)
                     found.append((item.id, title, coco_mask.encode(pixels)))
                 elif annotation.type is datumaro.AnnotationType.polygon:
                     size = item.media_as(datumaro.Image).size
-                    parts = coco_mask.frPyObjects([annotation.points], *size)
+                    points = [part.points for part in polygons or (annotation,)]
+                    parts = coco_mask.frPyObjects(points, *size)
                     found.append((item.id, title, coco_mask.merge(parts)))
                 elif annotation.type is datumaro.AnnotationType.bbox:
                     found.append((item.id, title, tuple(annotation.points)))
@@ -102,12 +107,33 @@ def datumaro_reads(kind: str, prepare: Callable[[Path], Path] | None = None) -> 
     return read
 
 
+def joined(annotations: list[Any]) -> list[Any]:
+    """Polygons of one group are parts of one object."""
+    parts: defaultdict[Any, list[Any]] = defaultdict(list)
+    rest = []
+    for annotation in annotations:
+        if annotation.type is datumaro.AnnotationType.polygon and annotation.group:
+            parts[annotation.group].append(annotation)
+        else:
+            rest.append(annotation)
+    return [*rest, *map(tuple, parts.values())]
+
+
 def as_coco(folder: Path) -> Path:
     """Datumaro wants annotations/instances_*.json."""
     target = folder / "annotations" / "instances_default.json"
     if not target.exists():
         target.parent.mkdir()
         shutil.copy(folder / "annotations.json", target)
+    return folder
+
+
+def as_panoptic(folder: Path) -> Path:
+    """Datumaro wants annotations/panoptic_*.json and the pictures in a folder of that name."""
+    target = folder / "annotations"
+    if not target.exists():
+        shutil.copytree(folder / "panoptic", target / "panoptic_default")
+        shutil.copy(folder / "panoptic.json", target / "panoptic_default.json")
     return folder
 
 
@@ -127,7 +153,7 @@ def labelme_reads(folder: Path) -> Iterator[Shape]:
 READERS: dict[str, tuple[str, Callable[[Path], Iterator[Shape]]]] = {
     "coco": ("Datumaro, coco_instances", datumaro_reads("coco_instances", as_coco)),
     "coco-polygons": ("Datumaro, coco_instances", datumaro_reads("coco_instances", as_coco)),
-    "coco-panoptic": ("Datumaro, coco_panoptic", datumaro_reads("coco_panoptic")),
+    "coco-panoptic": ("Datumaro, coco_panoptic", datumaro_reads("coco_panoptic", as_panoptic)),
     "yolo": ("Datumaro, yolo", datumaro_reads("yolo")),
     "yolo-seg": ("Datumaro, yolo", datumaro_reads("yolo")),
     "voc": ("Datumaro, voc", datumaro_reads("voc_instance_segmentation")),
