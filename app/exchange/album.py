@@ -123,29 +123,36 @@ class Album:
 
 
 class _Names(Generic[T]):
-    """Things by name: by all of it, else by its last part; with suffix or without."""
+    """Things by name: by all of it, else by its end; with suffix or without."""
 
     def __init__(self, items: Iterable[tuple[str, T]]) -> None:
         self._whole: defaultdict[str, list[T]] = defaultdict(list)
-        self._last: defaultdict[str, list[T]] = defaultdict(list)
+        self._last: defaultdict[str, list[tuple[str, T]]] = defaultdict(list)
         self._stem: defaultdict[str, list[T]] = defaultdict(list)
-        self._last_stem: defaultdict[str, list[T]] = defaultdict(list)
+        self._last_stem: defaultdict[str, list[tuple[str, T]]] = defaultdict(list)
         for name, item in items:
             last = PurePosixPath(name).name
             self._whole[name].append(item)
-            self._last[last].append(item)
+            self._last[last].append((name, item))
             self._stem[stem_of(name)].append(item)
-            self._last_stem[stem_of(last)].append(item)
+            self._last_stem[stem_of(last)].append((stem_of(name), item))
 
     def get(self, name: str, otherwise: T | None = None) -> T | None:
         """The thing of a name; `otherwise` if no whole name fits."""
         last = PurePosixPath(name).name
-        return _only(self._whole.get(name), otherwise, self._last.get(last))
+        return _only(self._whole.get(name), otherwise, _ending(name, self._last.get(last)))
 
     def get_stem(self, stem: str, otherwise: T | None = None) -> T | None:
         """The thing of a name without its suffix."""
         last = PurePosixPath(stem).name
-        return _only(self._stem.get(stem), otherwise, self._last_stem.get(last))
+        ends = _ending(stem, self._last_stem.get(last))
+        return _only(self._stem.get(stem), otherwise, ends)
+
+
+def _ending(name: str, found: list[tuple[str, T]] | None) -> list[T]:
+    """Those whose names end as a name does; where none goes on so far, all with its last part."""
+    found = found or []
+    return [i for whole, i in found if whole.endswith(f"/{name}")] or [i for _, i in found]
 
 
 def _only(whole: list[T] | None, otherwise: T | None, last: list[T] | None) -> T | None:

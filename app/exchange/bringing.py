@@ -25,6 +25,7 @@ from app.store import Store
 from mal_core.errors import BadDataset, InputError
 
 REASON = "import"
+_Saving = tuple[str, str, datetime]  # person, reason, now
 _UNPACKED = 10  # times the largest upload that zips may unpack to
 _MEMBERS = 1_000_000  # files in one zip: a data set has some for each image
 
@@ -147,14 +148,13 @@ class _Writing:
         self._added = {
             key: store.add_category(project_id, name).id for key, name in look.new.items()
         }
+        self._seen: set[int] = set()
         self._new: list[NewInstance] = []
         self._changes: list[Change] = []
         self._own: list[Fields] = []  # the new ones' fields of other tools
         self._fields: dict[int, Fields] = {}  # those of instances that were there before
 
-    def write(
-        self, found: Iterable[Found], mark: int, saving: tuple[str, str, datetime]
-    ) -> ImportReport:
+    def write(self, found: Iterable[Found], mark: int, saving: _Saving) -> ImportReport:
         """Write everything.
 
         Args:
@@ -166,12 +166,11 @@ class _Writing:
         touched = store.touched_since(self._project_id, mark)
         pictures: dict[int, Fields] = {}
         for one in found:
-            image, now_found = self._settle(one, touched, saving[2])
-            count(report, now_found)
-            self._sort(image, now_found)
-            pictures[image.id] = now_found.sheet.extra
-        first = store.bring(self._new, self._changes, *saving)
-        self._fields |= {first + place: extra for place, extra in enumerate(self._own)}
+            image, settled = self._settle(one, touched, saving)
+            count(report, settled)
+            self._sort(image, settled)
+            pictures[image.id] = settled.sheet.extra
+        self._flush(saving)
         store.keep_fields(self._family, "instance", _filled(self._fields))
         store.keep_fields(self._family, "image", _filled(pictures))
         declared = self._look.reading.categories.items()
@@ -180,7 +179,13 @@ class _Writing:
         store.keep_fields(self._family, "project", {self._project_id: self._look.reading.extra})
         return report
 
-    def _settle(self, one: Found, touched: Collection[int], now: datetime) -> tuple[Image, Found]:
+    def _flush(self, saving: _Saving) -> None:
+        """Write what is noted so far."""
+        first = self._store.bring(self._new, self._changes, *saving)
+        self._fields |= {first + place: extra for place, extra in enumerate(self._own)}
+        self._new, self._changes, self._own = [], [], []
+
+    def _settle(self, one: Found, touched: Collection[int], saving: _Saving) -> tuple[Image, Found]:
         """Its image, added if it is new; compared anew where a person was there meanwhile."""
         drafts = [
             dataclasses.replace(draft, category_id=self._real(draft.category_id))
@@ -189,13 +194,15 @@ class _Writing:
             for draft in one.drafts
         ]
         one = dataclasses.replace(one, drafts=drafts)
-        image = one.match.image
+        image, is_new = one.match.image, False
         if image is None:
             assert one.match.taken is not None
-            image, is_new = self._store.add_image(self._project_id, one.match.taken, now)
-            if is_new:
-                return image, one
-        elif image.id not in touched:
+            image, is_new = self._store.add_image(self._project_id, one.match.taken, saving[2])
+        again = image.id in self._seen  # several of the files speak of it
+        self._seen.add(image.id)
+        if again:
+            self._flush(saving)
+        elif is_new or (one.match.image is not None and image.id not in touched):
             return image, one
         match = dataclasses.replace(one.match, image=image, taken=None)
         return image, self._look.judge(dataclasses.replace(one, match=match))

@@ -336,3 +336,19 @@ def coco_of(trade: Trade, project: Project) -> coco.Dataset:
         name.write_bytes(file.read("annotations.json"))
     report.path.unlink()
     return coco.read(name)
+
+
+def test_images_in_a_folder_of_their_subset_are_found_by_the_end_of_their_names(
+    trade: Trade, project: Project, tmp_path: Path
+) -> None:
+    """As Datumaro lays COCO out."""
+    for folder, colour in (("x", "teal"), ("y", "navy")):
+        picture(tmp_path / "set", f"images/train/{folder}/a.jpg", colour)
+    value = dataset(MASK, replace(MASK, id=2, image_id=6), **records("y/a.jpg", "x/a.jpg"))
+    coco.save(value, tmp_path / "set" / "masks.json")
+    report = trade.bring(project, "coco", tmp_path / "set")
+    assert (report.n_new_images, report.n_masks, report.unmatched) == (2, 2, [])
+    stored = [
+        Pil.open(path_of(trade.settings, s.image)) for s in trade.store.list_images(project.id)
+    ]
+    assert [picture.getpixel((0, 0))[1] > 60 for picture in stored] == [False, True]  # type: ignore[index]

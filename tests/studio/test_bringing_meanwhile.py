@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from PIL import Image as Pil
 
 from app.errors import NotAllowed
 from app.exchange import Importer, ImportReport, get_format, silent
@@ -21,7 +23,7 @@ def whole(pixels: object) -> RLE:
 
 OLD, NEW = whole(disc(20, 15, 8)), whole(disc(20, 15, 8) & ~disc(20, 15, 2))
 MINE = whole(disc(20, 15, 8) & ~disc(20, 15, 1))
-OTHER = whole(disc(6, 6, 3))
+OTHER, SMALL = whole(disc(6, 6, 3)), whole(disc(33, 5, 2))
 
 
 @pytest.fixture
@@ -44,6 +46,15 @@ def add(
     return added.id
 
 
+def dataset(*masks: RLE) -> coco.Dataset:
+    """These masks on a.jpg."""
+    notes = [
+        coco.Annotation(n, 5, 90, (0.0, 0.0, 9.0, 9.0), rle) for n, rle in enumerate(masks, start=1)
+    ]
+    images = [coco.ImageRecord(5, "a.jpg", WIDTH, HEIGHT)]
+    return coco.Dataset(images, [coco.CategoryRecord(90, "leaf")], notes)
+
+
 def bring(
     trade: Trade,
     project: Project,
@@ -53,12 +64,8 @@ def bring(
     dry_run: bool = False,
 ) -> ImportReport:
     """Import a file that holds these masks on a.jpg; `take`: instead of the project's."""
-    notes = [
-        coco.Annotation(n, 5, 90, (0.0, 0.0, 9.0, 9.0), rle) for n, rle in enumerate(masks, start=1)
-    ]
-    images = [coco.ImageRecord(5, "a.jpg", WIDTH, HEIGHT)]
     path = trade.settings.data_dir / "incoming.json"
-    coco.save(coco.Dataset(images, [coco.CategoryRecord(90, "leaf")], notes), path)
+    coco.save(dataset(*masks), path)
     importer = Importer(trade.settings, trade.store, tell)
     return importer.run(
         project.id,
@@ -156,6 +163,25 @@ def test_it_tells_each_image_it_has_read_and_that_it_writes(
     told: list[tuple[str, int, int]] = []
     bring(trade, project, OLD, tell=lambda *what: told.append(what))
     assert told == [("reading", 1, 3), ("writing", 0, 1)]
+
+
+@pytest.mark.parametrize("comes_along", [False, True])
+def test_an_image_of_two_files_is_compared_with_what_the_first_brought(
+    trade: Trade, project: Project, tmp_path: Path, comes_along: bool
+) -> None:
+    folder = tmp_path / "set"
+    (folder / "images").mkdir(parents=True)
+    if comes_along:
+        Pil.new("RGB", (WIDTH, HEIGHT), "teal").save(folder / "images" / "a.jpg")
+    else:
+        image = trade.image(project, "a.jpg")
+        add(trade, project, image, None, State.PROPOSED)
+    for name, masks in {"one": [OLD, OTHER], "two": [OTHER, NEW, SMALL]}.items():
+        coco.save(dataset(*masks), folder / f"{name}.json")
+    report = trade.bring(project, "coco", folder)
+    assert (report.n_masks + report.n_filled, report.n_known) == (3, 1)
+    assert len(report.conflicts) == 1  # the second outline of an object
+    assert {d.rle for _, _, d in trade.drafts(project)} == {OLD, OTHER, SMALL}
 
 
 def test_many_changes_at_once_are_all_made_or_none(
