@@ -158,8 +158,9 @@ def draw(rows: list[Row], path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6), layout="constrained")
     panels = ((left, "ms", "CPU ms a box"), (right, "peak", "peak memory, MiB"))
     for axes, name, label in panels:
-        axes.plot(sizes, [row[name] for row in rows], "o-", color="#2563eb")
-        axes.set(xscale="log", xlabel="boxes", ylabel=label, ylim=(0, None))
+        values = [row[name] for row in rows]
+        axes.plot(sizes, values, "o-", color="#2563eb")
+        axes.set(xscale="log", xlabel="boxes", ylabel=label, ylim=(0, 1.25 * max(values)))
         axes.grid(visible=True, alpha=0.3)
     figure.savefig(path, dpi=100)
 
