@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -98,32 +97,47 @@ def rate(
     if arguments.ray:
         label_on_ray = load_extra("mal_core.cluster").label_on_ray
         crews["Ray, 2 actors"] = (2, partial(label_on_ray, job, 2, "local"))
-    speeds: dict[str, list[float]] = {name: [] for name in crews}
+    speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in crews}
     for number in range(arguments.rounds):
         for name, (workers, crew) in crews.items():
             empty(Path(job.shelf))
             with Watch(job.device) as watch:
                 speeds[name].append(speed(crew, workers, shards))
-            print(
-                f"round {number + 1}, {name}: {speeds[name][-1]:.2f} boxes/s, {watch}", flush=True
+            wall, busy = speeds[name][-1]
+            line = (
+                f"round {number + 1}, {name}: {wall:.2f} boxes/s, {busy:.2f} a CPU second, {watch}"
             )
+            print(line, flush=True)
     alone = speeds["1 process"]
-    print("| crew | boxes/s | efficiency |\n|---|---|---|")
+    print("| crew | boxes/s | efficiency | boxes a CPU second | ratio |\n|---|---|---|---|---|")
     for name, (workers, _) in crews.items():
-        ratios = [s / a / workers for s, a in zip(speeds[name], alone, strict=True)]
-        middle = statistics.median
-        print(f"| {name} | {middle(speeds[name]):.2f} | {middle(ratios):.2f} |")
+        pairs = list(zip(speeds[name], alone, strict=True))
+        table = [(a, a / b / workers, c, c / d) for (a, c), (b, d) in pairs]
+        middle = [statistics.median(column) for column in zip(*table, strict=True)]
+        print("| {} | {:.2f} | {:.2f} | {:.2f} | {:.2f} |".format(name, *middle))
 
 
-def speed(crew: Crew, workers: int, shards: Sequence[Shard]) -> float:
-    """Boxes per second from when so many shards are done as there are workers."""
-    reports = crew(shards)
-    for _ in islice(reports, workers):
-        pass
-    begin, boxes = time.perf_counter(), 0
-    for report in reports:
-        boxes += sum(image["boxes"] for image in report["images"])
-    return boxes / (time.perf_counter() - begin)
+def speed(crew: Crew, workers: int, shards: Sequence[Shard]) -> tuple[float, float]:
+    """Boxes per second, and per second of CPU, from when each worker has done a shard."""
+    seen: set[int] = set()
+    boxes, begin, spent, first = 0, 0.0, 0.0, 0.0
+    for report in crew(shards):
+        if len(seen) < workers:
+            seen.add(report["worker"])
+            begin, first = time.perf_counter(), cpu_seconds(seen)
+        else:
+            boxes += sum(image["boxes"] for image in report["images"])
+            spent = cpu_seconds(seen) - first
+    return boxes / (time.perf_counter() - begin), boxes / max(spent, 1e-9)
+
+
+def cpu_seconds(workers: set[int]) -> float:
+    """CPU time of this process and some others so far, user and system."""
+    ticks = 0
+    for pid in workers:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        ticks += sum(map(int, text.rpartition(")")[2].split()[11:13]))
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def costs(

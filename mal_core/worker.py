@@ -47,9 +47,8 @@ def main(requests: BinaryIO, replies: BinaryIO) -> None:
                     return loader.load(record)
 
                 shard = Shard.from_json(request["shard"])
-                tell(
-                    "report", label_shard(shard, labeller, load, shelf, lambda i: tell("begin", i))
-                )
+                done = label_shard(shard, labeller, load, shelf, lambda key: tell("begin", key))
+                tell("report", {**done, "worker": os.getpid()})
     except (MALError, OSError) as error:
         tell("fault", str(error))
 
