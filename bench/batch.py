@@ -5,8 +5,8 @@ time counts from when every worker has done its first shard. On a GPU one proces
 busy it was is told; else how busy the CPU was. `costs` tells CPU milliseconds (of this process, one
 thread, so that neighbours on the machine matter little) and bytes.
 
-    python bench/batch.py rate coco/annotations.json coco/images [--boxes 96] [--rounds 3] [--ray]
-    python bench/batch.py costs coco/annotations.json coco/images [--boxes 96]
+    python bench/batch.py rate coco/annotations.json coco/images [--boxes 300] [--rounds 3] [--ray]
+    python bench/batch.py costs coco/annotations.json coco/images [--boxes 300]
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("what", choices=["rate", "costs"])
     parser.add_argument("data", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--boxes", type=count, default=96)
+    parser.add_argument("--boxes", type=count, default=300)
     parser.add_argument("--rounds", type=count, default=3)
     parser.add_argument("--shard-boxes", type=count, default=8)
     parser.add_argument("--weights", type=Path, default=BUNDLED)
