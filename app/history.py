@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from app.records import Box, Draft, Revision, State
+from app.records import Box, Draft, Instance, Revision, State
 from mal_core.masks import RLE
 
 PROPOSED, PROPOSED_AGAIN, PROPOSED_AHEAD = "proposed", "proposed again", "proposed ahead"
@@ -14,6 +14,8 @@ MODEL_REASONS = UNASKED | {PROPOSED}
 STEERED, REPAINTED = "smart stroke", "assist"
 SENT_BACK = "send back"
 """Reason of the revision in which a reviewer asks for a mask to be mended."""
+ASIDE = frozenset({"category", "box"})
+"""Reasons of the revisions that leave the mask as it is."""
 ASSISTING = frozenset({STEERED, REPAINTED})
 """Reasons of the revisions in which the model carried a person's stroke on: no stroke more."""
 
@@ -62,6 +64,13 @@ def newest_proposals(revisions: Iterable[Revision]) -> Mapping[int, Draft]:
 def descended(draft: Draft, origin: Draft) -> Draft:
     """A person's draft with what is known of the proposal it comes from."""
     return replace(draft, score=origin.score, flagged=origin.flagged, model_id=origin.model_id)
+
+
+def mark_kept(head: Instance, wanted: Draft, reason: str) -> str:
+    """The reason of a save; a mask sent back stays marked while only box or category change."""
+    is_same_mask = wanted.state is State.PROPOSED and wanted.rle == head.draft.rle
+    is_marked = head.reason == SENT_BACK and is_same_mask
+    return SENT_BACK if is_marked and reason in ASIDE else reason
 
 
 def origin(head: Draft, revisions: Sequence[Revision], rle: RLE | None) -> Draft:

@@ -25,6 +25,7 @@ from app.history import (
     descended,
     is_untouched,
     made_before,
+    mark_kept,
     origin,
 )
 from app.images import Pyramids, Tile, load_image
@@ -260,11 +261,11 @@ class Workflow:
             NotAllowed: the state does not fit.
             BadMask: the mask is not of the image's size.
         """
-        head = self.store.get_instance(instance_id).draft
-        revisions = [] if wanted.rle == head.rle else self.store.list_revisions(instance_id)
-        draft = descended(wanted, origin(head, revisions, wanted.rle))
-        now = datetime.now(UTC)
-        return self.store.save_instance(instance_id, draft, version, person, reason, now, work)
+        head = self.store.get_instance(instance_id)
+        revisions = [] if wanted.rle == head.draft.rle else self.store.list_revisions(instance_id)
+        draft = descended(wanted, origin(head.draft, revisions, wanted.rle))
+        saving = (version, person, mark_kept(head, wanted, reason), datetime.now(UTC), work)
+        return self.store.save_instance(instance_id, draft, *saving)
 
     def delete(self, instance_id: int, version: int, person: str, work: Work = UNKNOWN) -> Instance:
         """Take an instance away; its history stays and undo brings it back."""

@@ -180,3 +180,22 @@ def test_preferences_are_a_persons_own_and_small(client: TestClient, studio: Stu
     assert client.get("/mal/preferences").json() == liked
     client.headers["x-mal-session"] = studio.sessions.mint("Bob")
     assert client.get("/mal/preferences").json() == {}
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes", "kept"),
+    [
+        pytest.param("category", {"category_id": 2}, "send back", id="another category"),
+        pytest.param("box", {"box": [1, 2, 60, 90]}, "send back", id="another box"),
+        pytest.param("undo", {}, "undo", id="the sending back is undone"),
+        pytest.param("category", {"state": "accepted"}, "category", id="somebody vouches for it"),
+        pytest.param("category", {"rle": None}, "category", id="another mask"),
+    ],
+)
+def test_a_mask_that_was_sent_back_stays_marked_until_somebody_mends_it(
+    client: TestClient, studio: Studio, reason: str, changes: dict[str, object], kept: str
+) -> None:
+    made = studio.add()
+    put(client, made, to_body(made, reason="send back"))
+    assert put(client, made, to_body(made, reason=reason, **changes), 2).status_code == 200
+    assert studio.store.get_instance(made.id).reason == kept
