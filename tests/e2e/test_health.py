@@ -91,7 +91,7 @@ def test_what_is_planted_is_found_and_led_to(page: Page, studio: Studio, tmp_pat
     expect(page.locator(".mal-findings li button").filter(has_text="Look")).to_have_count(2)
     copies = page.get_by_role("group", name="Group 1")
     expect(copies.get_by_role("img")).to_have_count(2)
-    expect(page.locator(".js-plotly-plot")).to_have_count(4)
+    expect(page.locator(".js-plotly-plot")).to_have_count(4, timeout=120_000)  # a large script
     shot(page, "50-health")
     assert violations(page, "[role=tabpanel]:not([style*='none'])") == []
 
