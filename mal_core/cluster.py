@@ -60,7 +60,7 @@ def label_on_ray(
         return
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing leaves the machine
     here: dict[str, Any] = {
-        "num_cpus": count,
+        "num_cpus": count and count * (job.threads or 1),  # room for all that are asked for
         "object_store_memory": STORE_BYTES,
         "include_dashboard": False,
     }
@@ -74,7 +74,7 @@ def label_on_ray(
         )
         yield from _deal(job, count, shards)
     except (ray.exceptions.RayError, ConnectionError) as error:
-        raise MALError(f"Ray at {address}: {str(error).strip().splitlines()[-1]:.500}") from error
+        raise MALError(f"Ray at {address}: {str(error).strip()[-500:]}") from error
     finally:
         ray.shutdown()
 
