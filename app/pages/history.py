@@ -39,7 +39,7 @@ class HistoryPage:
             reason = gr.Dropdown(label="Why", choices=[("Any", "*")], value="*", min_width=150)
             state = gr.Dropdown(label="State", choices=_STATES, value="", min_width=150)
             text = gr.Textbox(label="Image", placeholder="Part of its name", min_width=150)
-            number = gr.Number(label="Mask", value=None, precision=0, minimum=1, min_width=100)
+            number = gr.Textbox(label="Mask", placeholder="Its number", min_width=100)
             conflicts = gr.Checkbox(label="Only what came too late", min_width=150)
         lines = gr.HTML()
         before = gr.Number(0, visible="hidden", label="Before")
@@ -47,8 +47,9 @@ class HistoryPage:
             newest = gr.Button("Newest", scale=0, min_width=120)
             older = gr.Button("Older", scale=0, min_width=120)
             download = gr.HTML()
-            revision = gr.Number(label="Revision to restore", value=None, precision=0, minimum=1,
-                                 scale=0, min_width=180)  # fmt: skip
+            revision = gr.Textbox(
+                label="Revision to restore", placeholder="Its number", scale=0, min_width=180
+            )
             restore = gr.Button("Restore", scale=0, min_width=120)
         with gr.Accordion("Audit log", open=False):
             audit = gr.HTML()
@@ -105,17 +106,17 @@ class HistoryPage:
         return html, more, link("Download as CSV", history_address(project_id, sieve))
 
     @shown(Right.REVIEW, "project")
-    def restore(self, project_id: int, revision_id: float | None) -> tuple[float, None]:
+    def restore(self, project_id: int, revision: str) -> tuple[float, str]:
         """Bring a revision of this project back."""
-        if revision_id is None:
+        store, key = self._house.store, to_number(revision)
+        if key is None:
             raise NotAllowed("type the number of the revision that shall come back")
-        store, key = self._house.store, int(revision_id)
         instance_id = store.get_revision(key).instance_id
         self._house.access.check(self._house.caller(), Right.REVIEW, "instance", instance_id)
         if store.project_of("instance", instance_id) != project_id:
             raise NotAllowed(f"revision {key} is not one of this project")
         self._house.chronicle.restore(key, self._house.caller().person)
-        return new_stamp(), None
+        return new_stamp(), ""
 
     @shown(Right.MANAGE, "project")
     def audit(self, project_id: int) -> str:
@@ -130,17 +131,29 @@ class HistoryPage:
 
 
 def to_sieve(
-    person: str, reason: str, state: str, text: str | None, number: float | None, conflicts: bool
+    person: str, reason: str, state: str, text: str, number: str, conflicts: bool
 ) -> Sieve:
     """What the fields of the filter say."""
     return Sieve(
         person=None if person == "*" else person,
         reason=None if reason == "*" else reason,
         state=State(state) if state else None,
-        text=(text or "").strip(),
-        number=None if number is None else int(number),
+        text=text.strip(),
+        number=to_number(number),
         conflicts=conflicts,
     )
+
+
+def to_number(text: str) -> int | None:
+    """The number typed into a field; None where it is empty.
+
+    Raises:
+        NotAllowed: it is no number.
+    """
+    digits = text.strip()
+    if digits and (not digits.isascii() or not digits.isdigit() or len(digits) > 15):
+        raise NotAllowed(f"a number must be digits only, got {digits!r:.40}")
+    return int(digits) if digits else None
 
 
 def lines_table(lines: Sequence[Line], empty: str) -> str:

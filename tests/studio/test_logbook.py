@@ -7,9 +7,9 @@ from fastapi.testclient import TestClient
 
 from app.api import Api
 from app.chronicle import LINE_HEAD, Chronicle
-from app.errors import Conflict
+from app.errors import Conflict, NotAllowed
 from app.logbook import Logbook, audit_address, history_address
-from app.pages.history import lines_table, to_sieve
+from app.pages.history import lines_table, to_number, to_sieve
 from app.records import JobState, Sieve, State
 from tests.studio.conftest import NOW, Studio
 from tests.studio.rest import error_of
@@ -70,15 +70,21 @@ def test_a_line_in_the_audit_log_stands_or_falls_with_its_job(studio: Studio) ->
 @pytest.mark.parametrize(
     ("fields", "sieve"),
     [
-        pytest.param(("*", "*", "", None, None, False), Sieve(), id="nothing is asked"),
-        pytest.param(("", "brush", "accepted", " a ", 3.0, True),
+        pytest.param(("*", "*", "", "", " ", False), Sieve(), id="nothing is asked"),
+        pytest.param(("", "brush", "accepted", " a ", " 3", True),
                      Sieve("", "brush", State.ACCEPTED, "a", 3, True), id="everything is"),
     ],
 )  # fmt: skip
 def test_the_fields_of_the_page_make_a_sieve(
-    fields: tuple[str, str, str, str | None, float | None, bool], sieve: Sieve
+    fields: tuple[str, str, str, str, str, bool], sieve: Sieve
 ) -> None:
     assert to_sieve(*fields) == sieve
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1.5", "٣", "9" * 16])
+def test_a_field_for_a_number_takes_nothing_else(text: str) -> None:
+    with pytest.raises(NotAllowed, match="digits"):
+        to_number(text)
 
 
 def test_what_came_too_late_says_so_and_names_are_text(studio: Studio) -> None:
