@@ -106,7 +106,7 @@ class HistoryPage:
         return html, more, link("Download as CSV", history_address(project_id, sieve))
 
     @shown(Right.REVIEW, "project")
-    def restore(self, project_id: int, revision: str) -> tuple[float, str]:
+    def restore(self, project_id: int, revision: str | None) -> tuple[float, str]:
         """Bring a revision of this project back."""
         store, key = self._house.store, to_number(revision)
         if key is None:
@@ -131,26 +131,31 @@ class HistoryPage:
 
 
 def to_sieve(
-    person: str, reason: str, state: str, text: str, number: str, conflicts: bool
+    person: str | None,
+    reason: str | None,
+    state: str | None,
+    text: str | None,
+    number: str | None,
+    conflicts: bool | None,
 ) -> Sieve:
-    """What the fields of the filter say."""
+    """What the fields of the filter say; one that the browser has not shown yet is None."""
     return Sieve(
         person=None if person == "*" else person,
         reason=None if reason == "*" else reason,
         state=State(state) if state else None,
-        text=text.strip(),
+        text=(text or "").strip(),
         number=to_number(number),
-        conflicts=conflicts,
+        conflicts=bool(conflicts),
     )
 
 
-def to_number(text: str) -> int | None:
+def to_number(text: str | None) -> int | None:
     """The number typed into a field; None where it is empty.
 
     Raises:
         NotAllowed: it is no number.
     """
-    digits = text.strip()
+    digits = (text or "").strip()
     if digits and (not digits.isascii() or not digits.isdigit() or len(digits) > 15):
         raise NotAllowed(f"a number must be digits only, got {digits!r:.40}")
     return int(digits) if digits else None
