@@ -46,7 +46,7 @@ class HistoryPage:
         with gr.Row(elem_classes="mal-line"):
             newest = gr.Button("Newest", scale=0, min_width=120)
             older = gr.Button("Older", scale=0, min_width=120)
-            download = gr.HTML()
+            download = gr.HTML(min_width=200)
             revision = gr.Textbox(
                 label="Revision to restore", placeholder="Its number", scale=0, min_width=180
             )

@@ -67,6 +67,7 @@ def test_one_works_the_other_looks_skips_and_takes_over(visit: Visit) -> None:
     assert bob.state["held_by"] == ""
     bob.choose_image(1, "PageUp")
     expect(banner).to_be_visible()
+    ann.page.route("**/mal/here", lambda route: route.abort())  # she does not hear of it
     bob.page.get_by_role("button", name="Take over").click()
     expect(banner).to_be_hidden()
     pick(bob)
@@ -77,6 +78,8 @@ def test_one_works_the_other_looks_skips_and_takes_over(visit: Visit) -> None:
     ann.tool("Eraser")
     ann.drag([(150, 150), (190, 150)])
     ann.saved()
+    ann.page.unroute("**/mal/here")
+    beat(ann.page)
     expect(ann.page.locator(".mal-held")).to_contain_text("Bob is working on this image")
     expect(ann.page.get_by_role("alert")).to_contain_text("kept in the history as revision")
     shot(ann.page, "41-taken-over")
