@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select, update
 
 from app import schema
-from app.leases import released, taken
+from app.leases import is_held_against, released, taken
 from app.records import Lease
 from app.store.database import Database, fetch
 from app.store.rows import row_to_lease
@@ -34,6 +34,10 @@ class Leases(Database):
         Raises:
             NotFound: there is no such image.
         """
+        # Whoever only waits for an image must not keep those who save from writing.
+        held = None if force else self.get_lease(image_id, layer)
+        if held is not None and is_held_against(held, person, now):
+            return held
         with self._write() as connection:
             fetch(connection, schema.image, image_id)
             old = find_lease(connection, image_id, layer)

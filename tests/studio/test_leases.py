@@ -169,6 +169,7 @@ def contend(studio: Studio, people: int, turns: int, images: int) -> tuple[int, 
             image_id = random.choice(ids)
             lease = studio.store.take_lease(image_id, name, NOW)
             if is_held_against(lease, name, NOW):
+                sleep(0.01)
                 continue
             inside[image_id].add(name)
             sleep(0.003)  # at work
