@@ -28,13 +28,13 @@ def is_held_against(lease: Lease | None, person: str, now: datetime) -> bool:
 
 
 def taken(
-    lease: Lease | None, place: tuple[int, str], person: str, now: datetime, *, force: bool = False
+    lease: Lease | None, image_id: int, person: str, now: datetime, *, force: bool = False
 ) -> Lease:
     """The lease after a person asked to work on an image, or gave a sign of life.
 
     Args:
         lease: as it stands; None where nobody ever worked there.
-        place: id of the image, and the layer.
+        image_id: the image.
         person: who asks.
         now: the time.
         force: take it from whoever works there, as a reviewer may.
@@ -43,7 +43,7 @@ def taken(
         Theirs if the image was free or theirs, else the other one's as it was.
     """
     if lease is None:
-        return Lease(*place, person, 1, now + LEASE)
+        return Lease(image_id, person, 1, now + LEASE)
     if lease.person == person:
         return replace(lease, expires_at=max(lease.expires_at, now + LEASE))
     if is_live(lease, now) and not force:

@@ -260,7 +260,6 @@ class Lease:
     """Who works on an image, or did last; see app.leases for who gets it when."""
 
     image_id: int
-    layer: str  # "" or the annotator whose own layer of the image it is
     person: str
     token: int  # grows whenever the image goes to somebody else
     expires_at: datetime

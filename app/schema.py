@@ -9,7 +9,7 @@ user ─┬─ membership     its role in a project
       ├─ login          browsers that are logged in; only hashes of their secrets are kept
       └─ token          programs that may act for it
 audit                           who did what, and when; only grows
-lease · assignment · layer      who works on an image, who is to, and whose own instances are whose
+lease                           who works on an image, or did last
 effort                          what a save took of its person, where their page told
 foreign_fields                  what other tools said of any of these, for the way back to them
 """
@@ -281,29 +281,9 @@ lease = Table(
     "lease",
     metadata,
     Column("image_id", Whole, ForeignKey("image.id"), primary_key=True),
-    Column("layer", Text, primary_key=True),  # "" or an annotator's own
     _text("person"),
     _number("token"),
     Column("expires_at", Moment, nullable=False),
-    sqlite_strict=True,
-)
-
-assignment = Table(
-    "assignment",
-    metadata,
-    Column("image_id", Whole, ForeignKey("image.id"), primary_key=True),
-    Column("person", Text, primary_key=True),
-    _number("is_blind"),  # they work in a layer of their own
-    _text("assigned_by"),
-    Column("assigned_at", Moment, nullable=False),
-    sqlite_strict=True,
-)
-
-layer = Table(  # an instance without a row here is everybody's
-    "layer",
-    metadata,
-    Column("instance_id", Whole, ForeignKey("instance.id"), primary_key=True),
-    _text("person"),
     sqlite_strict=True,
 )
 

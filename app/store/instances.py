@@ -13,7 +13,7 @@ from app.records import Draft, Image, Instance, NewInstance, Revision, State, Wo
 from app.session import COUNTABLE, check_draft, check_transition
 from app.store.database import Database, fetch
 from app.store.engines import insert_rows
-from app.store.leases import find_lease, layer_of_instance
+from app.store.leases import find_lease
 from app.store.projects import take_numbers
 from app.store.rows import (
     IMAGE,
@@ -325,8 +325,7 @@ def _holder(
     """Who works on the instance's image under a newer lease than the saver's; None if nobody."""
     if token is None:
         return None
-    layer = layer_of_instance(connection, old.id)
-    lease = find_lease(connection, old.image_id, layer)
+    lease = find_lease(connection, old.image_id)
     return lease.person if lease is not None and refuses(lease, by[0], token, by[1]) else None
 
 

@@ -17,7 +17,7 @@ class Leases(Database):
     """What the store knows of leases; the rules are those of app.leases."""
 
     def take_lease(
-        self, image_id: int, person: str, now: datetime, *, layer: str = "", force: bool = False
+        self, image_id: int, person: str, now: datetime, *, force: bool = False
     ) -> Lease:
         """Ask to work on an image, or go on working there.
 
@@ -25,7 +25,6 @@ class Leases(Database):
             image_id: the image.
             person: who.
             now: the time.
-            layer: "" or the annotator whose own layer it is.
             force: take it from whoever works there.
 
         Returns:
@@ -35,27 +34,27 @@ class Leases(Database):
             NotFound: there is no such image.
         """
         # Whoever only waits for an image must not keep those who save from writing.
-        held = None if force else self.get_lease(image_id, layer)
+        held = None if force else self.get_lease(image_id)
         if held is not None and is_held_against(held, person, now):
             return held
         with self._write() as connection:
             fetch(connection, schema.image, image_id)
-            old = find_lease(connection, image_id, layer)
-            new = taken(old, (image_id, layer), person, now, force=force)
+            old = find_lease(connection, image_id)
+            new = taken(old, image_id, person, now, force=force)
             _put(connection, old, new)
         return new
 
-    def release_lease(self, image_id: int, person: str, now: datetime, layer: str = "") -> None:
+    def release_lease(self, image_id: int, person: str, now: datetime) -> None:
         """Leave an image, so that it is free at once; nothing where another one works there."""
         with self._write() as connection:
-            old = find_lease(connection, image_id, layer)
+            old = find_lease(connection, image_id)
             if old is not None:
                 _put(connection, old, released(old, person, now))
 
-    def get_lease(self, image_id: int, layer: str = "") -> Lease | None:
+    def get_lease(self, image_id: int) -> Lease | None:
         """The lease of an image as it stands, perhaps expired; None where nobody ever worked."""
         with self._read() as connection:
-            return find_lease(connection, image_id, layer)
+            return find_lease(connection, image_id)
 
     def list_leases(self, project_id: int, now: datetime) -> list[Lease]:
         """The leases of a project's images that somebody holds, by image."""
@@ -63,29 +62,22 @@ class Leases(Database):
             select(_TABLE)
             .join(schema.image, schema.image.c.id == _TABLE.c.image_id)
             .where(schema.image.c.project_id == project_id, _TABLE.c.expires_at > now)
-            .order_by(_TABLE.c.image_id, _TABLE.c.layer)
+            .order_by(_TABLE.c.image_id)
         )
         with self._read() as connection:
             return [row_to_lease(row) for row in connection.execute(query)]
 
 
-def find_lease(connection: Connection, image_id: int, layer: str) -> Lease | None:
-    """The lease of a layer of an image; None where nobody ever worked there."""
-    query = select(_TABLE).where(_TABLE.c.image_id == image_id, _TABLE.c.layer == layer)
+def find_lease(connection: Connection, image_id: int) -> Lease | None:
+    """The lease of an image; None where nobody ever worked there."""
+    query = select(_TABLE).where(_TABLE.c.image_id == image_id)
     row = connection.execute(query).one_or_none()
     return None if row is None else row_to_lease(row)
-
-
-def layer_of_instance(connection: Connection, instance_id: int) -> str:
-    """Whose own layer an instance is of; "" for an instance that is everybody's."""
-    query = select(schema.layer.c.person).where(schema.layer.c.instance_id == instance_id)
-    owner: str | None = connection.execute(query).scalar_one_or_none()
-    return owner or ""
 
 
 def _put(connection: Connection, old: Lease | None, new: Lease) -> None:
     if old is None:
         connection.execute(_TABLE.insert(), vars(new))
     elif new != old:
-        place = (_TABLE.c.image_id == new.image_id, _TABLE.c.layer == new.layer)
-        connection.execute(update(_TABLE).where(*place).values(vars(new)))
+        place = _TABLE.c.image_id == new.image_id
+        connection.execute(update(_TABLE).where(place).values(vars(new)))

@@ -145,7 +145,7 @@ def row_to_revision(row: Row[Any]) -> Revision:
 
 def row_to_lease(row: Row[Any]) -> Lease:
     """Of a row of lease."""
-    return Lease(row.image_id, row.layer, row.person, row.token, row.expires_at)
+    return Lease(row.image_id, row.person, row.token, row.expires_at)
 
 
 def row_to_comment(row: Row[Any]) -> Comment:

@@ -19,14 +19,14 @@ from app.together import Together
 from tests.studio.conftest import HOST, NOW, Studio, make_app
 from tests.studio.rest import error_of, put, to_body
 
-PLACE = (7, "")
+PLACE = 7
 LATER = NOW + LEASE  # the first moment at which a lease of NOW is over
 STATES = {
     "free": None,
-    "ann's": Lease(*PLACE, "Ann", 3, NOW + LEASE),
-    "ann's, over": Lease(*PLACE, "Ann", 3, NOW),
-    "bob's": Lease(*PLACE, "Bob", 3, NOW + LEASE),
-    "bob's, over": Lease(*PLACE, "Bob", 3, NOW),
+    "ann's": Lease(PLACE, "Ann", 3, NOW + LEASE),
+    "ann's, over": Lease(PLACE, "Ann", 3, NOW),
+    "bob's": Lease(PLACE, "Bob", 3, NOW + LEASE),
+    "bob's, over": Lease(PLACE, "Bob", 3, NOW),
 }
 
 
@@ -112,13 +112,6 @@ def test_a_lease_reads_back_and_a_second_person_waits_for_it(studio: Studio) -> 
     assert store.take_lease(image, "Bob", NOW).token == first.token + 1
     with pytest.raises(NotFound):
         store.take_lease(99, "Ann", NOW)
-
-
-def test_layers_of_one_image_have_leases_of_their_own(studio: Studio) -> None:
-    store, image = studio.store, studio.images[0].id
-    for person in ("Ann", "Bob"):
-        assert store.take_lease(image, person, NOW, layer=person).person == person
-    assert len(store.list_leases(studio.project.id, NOW)) == 2
 
 
 def test_a_save_under_an_old_lease_is_refused_and_kept(studio: Studio) -> None:

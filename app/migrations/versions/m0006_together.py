@@ -1,4 +1,4 @@
-"""Several people at work: leases, assignments, layers of one's own, and what a save took."""
+"""Several people at work: leases, and what a save took."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,25 +16,9 @@ def upgrade() -> None:
     op.create_table(
         "lease",
         sa.Column("image_id", Whole, sa.ForeignKey("image.id"), primary_key=True),
-        sa.Column("layer", sa.Text, primary_key=True),
         sa.Column("person", sa.Text, nullable=False),
         sa.Column("token", Whole, nullable=False),
         sa.Column("expires_at", sa.Text, nullable=False),
-        sqlite_strict=True,
-    )
-    op.create_table(
-        "assignment",
-        sa.Column("image_id", Whole, sa.ForeignKey("image.id"), primary_key=True),
-        sa.Column("person", sa.Text, primary_key=True),
-        sa.Column("is_blind", Whole, nullable=False),
-        sa.Column("assigned_by", sa.Text, nullable=False),
-        sa.Column("assigned_at", sa.Text, nullable=False),
-        sqlite_strict=True,
-    )
-    op.create_table(
-        "layer",
-        sa.Column("instance_id", Whole, sa.ForeignKey("instance.id"), primary_key=True),
-        sa.Column("person", sa.Text, nullable=False),
         sqlite_strict=True,
     )
     op.create_table(
@@ -48,5 +32,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take the tables away, and everything in them."""
-    for name in ("effort", "layer", "assignment", "lease"):
+    for name in ("effort", "lease"):
         op.drop_table(name)
