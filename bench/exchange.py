@@ -15,6 +15,7 @@ import argparse
 import cProfile
 import pstats
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -29,12 +30,15 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pil
 
-from app.exchange import Exporter, Importer, get_format
-from app.images import path_of
-from app.records import Draft, ModelState, NewInstance, NewModel, State, TakenImage
-from app.settings import Settings
-from app.store import Store
-from mal_core.masks import RLE, encode
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from app.exchange import Exporter, Importer, get_format  # noqa: E402
+from app.images import path_of  # noqa: E402
+from app.records import Draft, ModelState, NewInstance, NewModel, State, TakenImage  # noqa: E402
+from app.settings import Settings  # noqa: E402
+from app.store import Store  # noqa: E402
+from mal_core.masks import RLE, encode  # noqa: E402
 
 WIDTH, HEIGHT = 640, 480
 NOW = datetime(2026, 11, 25, tzinfo=UTC)

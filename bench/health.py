@@ -11,6 +11,7 @@ seconds of the processor in brackets. While the check runs, another thread saves
 import argparse
 import resource
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -22,13 +23,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pil
 
-from app.health import Health
-from app.health.likeness import alike
-from app.images import thumbnail_path
-from app.records import ModelState, NewModel
-from app.settings import Settings
-from app.store import Store
-from bench.exchange import fill
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from app.health import Health  # noqa: E402
+from app.health.likeness import alike  # noqa: E402
+from app.images import thumbnail_path  # noqa: E402
+from app.records import ModelState, NewModel  # noqa: E402
+from app.settings import Settings  # noqa: E402
+from app.store import Store  # noqa: E402
+from bench.exchange import fill  # noqa: E402
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 

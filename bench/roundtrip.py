@@ -10,6 +10,7 @@ of what OpenCV's fillPoly makes of them, which draws the outline as well.
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 import zipfile
@@ -20,11 +21,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from app.exchange import FORMATS, Exporter, Importer, get_format
-from app.records import ModelState, NewModel
-from app.settings import Settings
-from app.store import Store
-from mal_core.masks import encode, iou, polygons_to_rle
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from app.exchange import FORMATS, Exporter, Importer, get_format  # noqa: E402
+from app.records import ModelState, NewModel  # noqa: E402
+from app.settings import Settings  # noqa: E402
+from app.store import Store  # noqa: E402
+from mal_core.masks import encode, iou, polygons_to_rle  # noqa: E402
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 

@@ -46,3 +46,17 @@ def test_requirements_are_pinned() -> None:
         assert all(
             re.fullmatch(r"[A-Za-z0-9._-]+(\[[a-z0-9,]+\])?==[0-9.]+", line) for line in wanted
         )
+
+
+OURS = re.compile(r"^(?:from|import) (?:app|mal_core|bench|tests)\b", re.MULTILINE)
+SCRIPTS = [
+    path
+    for path in sorted((ROOT / "bench").glob("*.py"))
+    if "__main__" in (text := path.read_text(encoding="utf-8")) and OURS.search(text)
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_bench_script_finds_the_project_from_any_folder(script: Path) -> None:
+    before = OURS.split(script.read_text(encoding="utf-8"))[0]
+    assert "sys.path.insert(0, str(ROOT))" in before
