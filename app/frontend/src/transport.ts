@@ -178,7 +178,7 @@ export class Transport {
   private workOf(imageId: number, { seconds, strokes }: Told): string {
     const parts = [
       ["lease", this.tokenOf(imageId)],
-      ["seconds", seconds],
+      ["seconds", seconds === undefined ? seconds : Math.round(seconds * 100) / 100],
       ["strokes", strokes],
     ];
     const known = parts.filter(([, value]) => typeof value === "number");

@@ -35,6 +35,14 @@ describe("requests", () => {
     expect(JSON.parse(init.body as string)).toEqual({ ...after, reason: "brush" });
   });
 
+  it("say of a save under which lease it was made, and what it took, to the hundredth", async () => {
+    serve(200, annotation());
+    const server = new Transport("", "secret");
+    server.tokenOf = (imageId) => imageId + 2;
+    await server.save({ ...CHANGE, seconds: 0.1 + 0.2, strokes: 2 }, 7);
+    expect(request().init.headers["x-mal-work"]).toBe("lease=3; seconds=0.3; strokes=2");
+  });
+
   it("delete without a body", async () => {
     serve(200, annotation({ state: "deleted" }));
     await new Transport("", "secret").save(CHANGE, 7);
