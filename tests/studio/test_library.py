@@ -177,7 +177,9 @@ def test_an_upload_is_taken_once(studio: Studio, library: Library, tmp_path: Pat
 def test_what_intake_changed_is_said(studio: Studio, library: Library, tmp_path: Path) -> None:
     Pil.new("RGBA", (40, 30), (0, 128, 128, 100)).save(tmp_path / "glass.png")
     (step,) = library.add_files(studio.project.id, [tmp_path / "glass.png"])
-    assert step == Step(1, 1, "glass.png: transparent parts were put on white", added=True)
+    (image,) = studio.store.list_images(studio.project.id)[-1:]
+    line = "glass.png: transparent parts were put on white"
+    assert step == Step(1, 1, line, added=True, image=image.image)
 
 
 def test_a_project_that_is_not_there_takes_nothing(library: Library, tmp_path: Path) -> None:
