@@ -1,0 +1,123 @@
+"""Two browsers as two users on one project: who is let in, and what each may see and do."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from app.auth import Sessions
+from tests.e2e.canvas_page import CAT, CanvasPage, pick
+from tests.e2e.conftest import ROOT, Studio, shot
+
+pytestmark = pytest.mark.slow
+PASSWORD = "correct horse of {}"
+
+
+def run(studio: Studio, *arguments: str, name: str = "") -> None:
+    """`python app.py user ...` on the data folder, while the studio serves or before."""
+    subprocess.run(
+        [sys.executable, "app.py", "--data-dir", str(studio.data), "user", *arguments],
+        cwd=ROOT, input=PASSWORD.format(name), text=True, check=True, capture_output=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def team(studio: Studio) -> Studio:
+    """A studio that had no users when it began, and now has three."""
+    for name in ("Ada", "Bob", "Rita"):
+        run(studio, "add", name, "--password-stdin", name=name)
+    for name, role in (("Bob", "annotator"), ("Rita", "reviewer")):
+        run(studio, "role", name, "--project", "1", "--role", role)
+    return studio
+
+
+def log_in(page: Page, studio: Studio, name: str) -> None:
+    page.goto(studio.url)
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(PASSWORD.format(name))
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator(".mal-who b")).to_have_text(name, timeout=120_000)
+
+
+@pytest.fixture
+def browsers(chromium: Browser, team: Studio) -> Iterator[dict[str, Page]]:
+    """A browser for each user; none of them logs an error or runs into the policy."""
+    pages, errors = {}, []
+    for name in ("Bob", "Rita", "Ada"):
+        context = chromium.new_context(viewport={"width": 1440, "height": 900})
+        page = pages[name] = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda m: errors.append(m.text) if "Policy" in m.text else None)
+        log_in(page, team, name)
+    yield pages
+    for page in pages.values():
+        page.context.close()
+    assert errors == []
+
+
+def test_two_people_share_a_project_and_nobody_sees_what_they_may_not(
+    browsers: dict[str, Page], team: Studio
+) -> None:
+    ada, bob, rita = (browsers[name] for name in ("Ada", "Bob", "Rita"))
+    ada.get_by_role("tab", name="Library").click()
+    ada.get_by_label("Name of a project").fill("Secret")
+    ada.get_by_role("button", name="Create").click()
+    expect(ada.get_by_label("Project", exact=True)).to_have_value("Secret")
+
+    drawing = CanvasPage(bob, f"{team.url}/?project=2")
+    drawing.open()  # the address asks for Ada's project; Bob gets his own
+    expect(bob.get_by_label("Project", exact=True)).to_have_value("Sample photos")
+    expect(bob.get_by_role("tab", name="Admin")).to_be_hidden()
+    headers = {"x-mal-session": Sessions(team.data / "secret").mint("Bob")}
+    for path, status in (("projects/1", 200), ("projects/2", 404), ("projects/3", 404)):
+        assert bob.request.get(f"{team.url}/mal/{path}", headers=headers).status == status
+
+    drawing.choose_image(2)
+    made = drawing.box(*CAT, category=3)
+    drawing.choose_image(1, "PageUp")
+
+    judging = CanvasPage(rita, team.url)
+    judging.open()
+    judging.choose_image(2)
+    pick(judging)
+    shot(rita, "team-reviewer")
+    judging.key("Enter")
+    judging.saved()
+    accepted = judging.state["instances"][0]
+    assert (accepted["id"], accepted["state"]) == (made["id"], "accepted")
+
+    with sqlite3.connect(team.data / "studio.db") as database:
+        people = database.execute("SELECT person, state FROM revision ORDER BY id").fetchall()
+    database.close()
+    assert people == [("Bob", "proposed"), ("Rita", "accepted")]
+
+    bob.get_by_role("tab", name="Train").click()
+    bob.get_by_role("button", name="Fine-tune", exact=True).click()
+    expect(bob.get_by_role("alert")).to_contain_text("as annotator of this project you may not")
+
+
+def test_who_is_disabled_is_out_at_once_and_who_logs_out_is_out(
+    browsers: dict[str, Page], team: Studio
+) -> None:
+    ada, bob, rita = (browsers[name] for name in ("Ada", "Bob", "Rita"))
+    ada.get_by_role("tab", name="Admin").click()
+    expect(ada.get_by_role("cell", name="annotator")).to_be_visible()
+    ada.get_by_label("User", exact=True).click()
+    ada.get_by_role("option", name="Bob").click()
+    shot(ada, "team-admin")
+    ada.get_by_role("button", name="Disable", exact=True).click()
+    expect(ada.get_by_text("Bob: disabled.")).to_be_visible()
+    bob.reload()
+    expect(bob.get_by_role("button", name="Log in")).to_be_visible()
+    bob.get_by_label("Name").fill("Bob")
+    bob.get_by_label("Password").fill(PASSWORD.format("Bob"))
+    bob.get_by_role("button", name="Log in").click()
+    expect(bob.get_by_role("alert")).to_have_text("name or password is wrong")
+    shot(bob, "team-login")
+    rita.get_by_role("button", name="Log out").click()
+    expect(rita.get_by_role("button", name="Log in")).to_be_visible()
+    rita.go_back()
+    expect(rita.get_by_role("button", name="Log in")).to_be_visible()
