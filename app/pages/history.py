@@ -43,10 +43,10 @@ class HistoryPage:
             conflicts = gr.Checkbox(label="Only what came too late", min_width=150)
         lines = gr.HTML()
         before = gr.Number(0, visible="hidden", label="Before")
+        download = gr.HTML()
         with gr.Row(elem_classes="mal-line"):
             newest = gr.Button("Newest", scale=0, min_width=120)
             older = gr.Button("Older", scale=0, min_width=120)
-            download = gr.HTML(min_width=200)
             revision = gr.Textbox(
                 label="Revision to restore", placeholder="Its number", scale=0, min_width=180
             )
