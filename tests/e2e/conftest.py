@@ -2,16 +2,10 @@
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from playwright.sync_api import (
     Browser,
@@ -23,71 +17,14 @@ from playwright.sync_api import (
 )
 
 from tests.e2e.canvas_page import CAT, CanvasPage, pick
+from tests.serving import Studio
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
-START_SECONDS = 400.0
 expect.set_options(timeout=30_000)  # test machines are busy; nothing here is about speed
-
-
-class Studio:
-    """`python app.py` as a child process that can be killed and started again."""
-
-    def __init__(self, folder: Path, *flags: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.data = folder / "data"
-        self.log = folder / "server.log"
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._flags = flags
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "app.py", "--data-dir", str(self.data)),
-                    *("--port", str(self.port), "--backend", "torch", *self._flags),
-                ],
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-            )
-        until = time.monotonic() + START_SECONDS
-        while time.monotonic() < until:
-            assert self._process.poll() is None, self.log.read_text()
-            try:
-                httpx.get(self.url, timeout=5)
-            except httpx.TransportError:
-                time.sleep(0.2)
-            else:
-                return
-        raise TimeoutError(self.log.read_text())
-
-    def kill(self) -> None:
-        """kill -9, as a power switch would."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-    def terminate(self) -> None:
-        """Ask it to end."""
-        assert self._process is not None
-        self._process.terminate()
-
-    def wait(self, seconds: float) -> None:
-        assert self._process is not None
-        self._process.wait(seconds)
-
-    def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self.terminate()
-            self.wait(60)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from app.settings import PHOTOS
 from app.store import Store
 from app.watch import DRAIN_SECONDS
 from app.wire import Instance
-from tests.e2e.conftest import ROOT, Studio
+from tests.serving import ROOT, Studio
 
 pytestmark = pytest.mark.slow
 PASSWORD = "a password that is nowhere else"
