@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from tests.e2e.canvas_page import CanvasPage
-from tests.e2e.conftest import ROOT, Studio, shot
+from tests.e2e.conftest import Studio, shot
+from tests.serving import ROOT
 
 pytestmark = pytest.mark.slow
 AXE = ROOT / "app" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"

@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from app.auth import Sessions
 from tests.e2e.canvas_page import CAT, CanvasPage, pick
-from tests.e2e.conftest import ROOT, Studio, shot
+from tests.e2e.conftest import Studio, shot
+from tests.serving import ROOT
 
 pytestmark = pytest.mark.slow
 PASSWORD = "correct horse of {}"
