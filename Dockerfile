@@ -8,7 +8,7 @@ RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir \
         --extra-index-url "https://download.pytorch.org/whl/${TORCH_INDEX}" \
         -r /build/requirements.txt \
-    && grep -E '^(psycopg|onnx|onnxruntime|onnxscript)' /build/requirements-extra.txt > /build/extra.txt \
+    && grep -E '^(psycopg|s3fs|onnx|onnxruntime|onnxscript)' /build/requirements-extra.txt > /build/extra.txt \
     && /venv/bin/pip install --no-cache-dir -r /build/extra.txt
 
 FROM python:3.11-slim-bookworm

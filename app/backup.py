@@ -20,19 +20,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import orjson
 
 from app.errors import StudioError, from_disk
-from app.images import path_of, thumbnail_path
+from app.images import Vault, open_vault, raster_name, thumbnail_name
 from app.jobs import COMPARISON, FROZEN, LOG
 from app.records import Image, ModelVersion
 from app.settings import Settings
 from app.store import Store
 from app.trade import open_store
 from mal_core.calibrate import beside
+from mal_core.errors import BadImage
 from mal_core.files import move_whole
 
 FORMAT = 1
@@ -69,6 +70,7 @@ def back_up(settings: Settings, store: Store, target: Path, now: datetime) -> Ba
 
     Raises:
         DiskFull: there is no room; nothing is left behind.
+        Unavailable: the image store cannot be reached; nothing is left behind.
         StudioError: the target exists or cannot be written; nothing is left behind.
     """
     if target.exists():
@@ -105,14 +107,12 @@ class _Writer:
 
     def add_images(self, settings: Settings, images: Iterable[Image]) -> None:
         """Each raster once, with its thumbnail."""
+        vault = open_vault(settings)
         for image in images:
-            raster = path_of(settings, image)
-            name = f"images/{image.sha256[:2]}/{raster.name}"
-            if name not in self._files:
-                self._add_file(name, raster, image.file_name, image.sha256)
-                thumbnail = thumbnail_path(settings, image)
-                where = f"images/{image.sha256[:2]}/{thumbnail.name}"
-                self._add_file(where, thumbnail, f"the thumbnail of {image.file_name}")
+            name, small = raster_name(image), thumbnail_name(image)
+            if f"images/{name}" not in self._files:
+                self._add_kept(vault, name, image.file_name, image.sha256)
+                self._add_kept(vault, small, f"the thumbnail of {image.file_name}")
 
     def add_models(
         self, settings: Settings, models: Iterable[ModelVersion], in_use: set[int]
@@ -136,6 +136,15 @@ class _Writer:
         self.report.n_files = sum(not name.startswith("rows/") for name in self._files)
         data = orjson.dumps({**made, "files": self._files}, option=orjson.OPT_INDENT_2)
         self._archive.writestr(MANIFEST, data, zipfile.ZIP_DEFLATED)
+
+    def _add_kept(self, vault: Vault, name: str, title: str, sha256: str | None = None) -> None:
+        """Add a file of the image store, as `_add_file` does."""
+        try:
+            path = vault.fetch(name)
+        except BadImage as error:
+            self.report.missing.append(f"{title} {error}: {PurePosixPath(name).name}")
+        else:
+            self._add_file(f"images/{name}", path, title, sha256)
 
     def _add_file(self, name: str, path: Path, title: str, sha256: str | None = None) -> None:
         """Add a file; one that is gone, or not what its name says, is told of and left out."""

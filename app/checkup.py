@@ -1,15 +1,14 @@
 """The launcher's `check`: is the data folder whole, and what to do where it is not."""
 
 import argparse
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from app.errors import StudioError
-from app.images import path_of, thumbnail_path
+from app.images import compare, open_vault, raster_name, thumbnail_name
 from app.records import Image, ModelVersion
 from app.settings import Settings
 from app.store import Store, newest_version
@@ -58,64 +57,51 @@ def check_up(settings: Settings, store: Store) -> Iterator[Finding]:
 
 
 def _check_images(settings: Settings, images: Iterable[Image]) -> Iterator[Finding]:
-    known: set[Path] = set()
+    vault, seen = open_vault(settings), set[str]()
     count = 0
     for image in images:
-        raster, thumbnail = path_of(settings, image), thumbnail_path(settings, image)
-        if raster in known:
+        raster, thumbnail = raster_name(image), thumbnail_name(image)
+        if raster in seen:
             continue
-        known |= {raster, thumbnail}
+        seen |= {raster, thumbnail}
         count += 1
-        if trouble := _compare(raster, image.sha256):
-            yield _wrong(f"the raster of {image.file_name} {trouble}; {_RESTORE} ({raster.name})")
-        if not thumbnail.exists():
-            yield _wrong(f"the thumbnail of {image.file_name} is missing: {_RESTORE}")
-    yield Finding(f"{count:,} rasters looked at")
-    yield from _orphans(settings.images, known)
+        for what, name in (("raster", raster), ("thumbnail", thumbnail)):
+            if trouble := vault.trouble(name):
+                title = f"the {what} of {image.file_name} {trouble}"
+                yield _wrong(f"{title}; {_RESTORE} ({PurePosixPath(name).name})")
+    where = "the image store" if settings.images_url else "images/"
+    yield Finding(f"{count:,} rasters looked at in {where}")
+    yield from _orphans(where, vault.sizes(), seen)
 
 
 def _check_models(
     settings: Settings, models: Iterable[ModelVersion], in_use: set[int]
 ) -> Iterator[Finding]:
-    known: set[Path] = set()
+    known: set[str] = set()
     count = 0
     for model in models:
         weights = settings.models / f"{model.sha256}.safetensors"
-        known |= {weights, beside(weights)}
-        trouble = _compare(weights, model.sha256)
-        if trouble == _MISSING and model.id not in in_use:
+        known |= {weights.name, beside(weights).name}
+        trouble = compare(weights, model.sha256)
+        if not weights.exists() and model.id not in in_use:
             yield Finding(f"note: the weights of {model.name} were removed")
             continue
         count += 1
         if trouble:
             yield _wrong(f"the weights of {model.name} {trouble}; {_RESTORE} ({weights.name})")
     yield Finding(f"{count:,} checkpoints looked at")
-    yield from _orphans(settings.models, known)
+    sizes = {p.name: p.stat().st_size for p in settings.models.rglob("*") if p.is_file()}
+    yield from _orphans("models/", sizes, known)
 
 
-_MISSING = "cannot be found"
-
-
-def _compare(path: Path, sha256: str) -> str:
-    """What is wrong with a file that is named after its content; "" if nothing."""
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return _MISSING
-    except OSError as error:
-        return f"cannot be read, {error.strerror}"
-    return "" if found == sha256 else "cannot be trusted: another content than its name says"
-
-
-def _orphans(folder: Path, known: set[Path]) -> Iterator[Finding]:
+def _orphans(where: str, sizes: Mapping[str, int], known: Collection[str]) -> Iterator[Finding]:
     """Files that nothing points at: what a crash left, or rows that a restore took back."""
-    extra = [path for path in folder.rglob("*") if path.is_file() and path not in known]
+    extra = {name: size for name, size in sizes.items() if name not in known}
     if extra:
-        size = sum(path.stat().st_size for path in extra)
         yield Finding(
-            f"note: {len(extra):,} files in {folder.name}/ belong to nothing ({size:,} bytes), such"
-            f" as {extra[0].name}; while no studio runs they may be removed"
+            f"note: {len(extra):,} files in {where} belong to nothing ({sum(extra.values()):,}"
+            f" bytes), such as {PurePosixPath(min(extra)).name}; while no studio runs they may be"
+            " removed"
         )
 
 

@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Serve MAL Studio; or bring boxes and masks in and out, and people in.",
     )
     parser.add_argument("--data-dir", type=Path, help="where everything is kept")
+    parser.add_argument("--images-url", help="keep images there, such as s3://bucket/images")
     parser.add_argument("--host", help="loopback address to listen on")
     parser.add_argument("--port", type=int, help="TCP port (default: 7860)")
     parser.add_argument("--weights", type=Path, help="bundled checkpoint")
@@ -67,5 +68,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 _SETTINGS = (
-    *("data_dir", "host", "port", "weights", "threads", "device", "backend", "log_format"),
+    *("data_dir", "images_url", "host", "port", "weights", "threads", "device", "backend"),
+    "log_format",
 )

@@ -13,7 +13,7 @@ MALError
     ├── NotAllowed       the act does not fit the present state
     ├── Busy             the queue is full; try again
     ├── DiskFull         there is no room; nothing was saved
-    ├── Unavailable      the database cannot be reached, read or written; nothing was saved
+    ├── Unavailable      the database, or the image store, cannot be reached, read or written
     ├── ExportFailed     the export did not prove equal to the store; nothing is handed out
     ├── Unreachable      a program got no answer from the studio, or none it understands
     └── JobFailed        a job that a program waited for failed or was stopped
@@ -22,6 +22,9 @@ MALError
 import errno
 
 from mal_core.errors import MALError
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says where the disk is full."""
 
 
 class StudioError(MALError):
@@ -94,7 +97,7 @@ class DiskFull(StudioError):  # noqa: N818
 
 
 class Unavailable(StudioError):  # noqa: N818
-    """The database cannot be reached, read or written; nothing was saved."""
+    """The database, or the image store, cannot be reached, read or written; nothing was saved."""
 
     code = "unavailable"
 
@@ -145,5 +148,5 @@ def from_disk(error: OSError, what: str) -> StudioError:
         what: came to nothing, such as "the backup could not be written".
     """
     text = f"{what}: {error.strerror or error}"
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    is_full = error.errno in NO_ROOM
     return DiskFull(f"{text}; make room and try again") if is_full else StudioError(text)

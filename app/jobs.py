@@ -20,7 +20,7 @@ from app.children import STOP_SECONDS, Child
 from app.errors import NotAllowed, from_disk
 from app.gate import Verdict, judge
 from app.history import newest_proposals
-from app.images import path_of
+from app.images import open_vault, raster_name
 from app.learning import Labels, check_enough, choose_splits, gather, snapshot
 from app.records import OPEN, Job, JobState, ModelState, ModelVersion, NewModel, Split
 from app.settings import PHOTOS, REMINDERS, Settings
@@ -134,8 +134,7 @@ class Jobs:
         store = self._store
         splits = choose_splits(known)
         categories = store.list_categories(project_id)
-        root = self._settings.images
-        paths = {k.image.id: path_of(self._settings, k.image).relative_to(root) for k in known}
+        paths = {k.image.id: Path(raster_name(k.image)) for k in known}
         proposals = newest_proposals(store.list_project_revisions(project_id))
         parts = snapshot(known, splits, categories, paths, proposals)
         params = _to_params(known, splits)
@@ -161,6 +160,7 @@ class Jobs:
         except (OSError, MALError) as error:
             text = error.strerror if isinstance(error, OSError) else str(error)
             self._close(job.id, f"the training could not be started: {text}")
+            self._sweep(job.id)
             return
         with self._lock:
             self._child = job.id, child
@@ -195,7 +195,7 @@ class Jobs:
         probe = self._settings.probe
         return [
             *(sys.executable, "-m", "mal_core", "finetune"),
-            *(files[Split.TRAIN], str(self._settings.images.resolve())),
+            *(files[Split.TRAIN], str(self._lay_out(job).resolve())),
             *("--held-out", files[Split.HELD_OUT]),
             *("--weights", str(weights.resolve())),
             *("--out", str((folder / NEW_WEIGHTS).resolve())),
@@ -205,6 +205,14 @@ class Jobs:
             *(("--resume",) if job.launches > 1 else ()),
             "--json",
         ]
+
+    def _lay_out(self, job: Job) -> Path:
+        """A folder that holds the images of a job for as long as its child reads them."""
+        folder = self._folder(job.id)
+        place = folder / "images"
+        shutil.rmtree(place, ignore_errors=True)  # of an attempt that was killed
+        names = (i.file_name for part in FROZEN.values() for i in coco.read(folder / part).images)
+        return open_vault(self._settings).lay_out(names, place)
 
     def _listen(self, job: Job, child: Child) -> Mapping[str, Any]:
         """Carry the child's events into the database; returns the final figures."""

@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from app.images import files_below
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 _SAVES = frozenset(
@@ -127,10 +129,4 @@ def _family(name: str, text: str, label: str, values: Mapping[str, int]) -> Gaug
 
 def folder_bytes(folder: Path) -> int:
     """Bytes of the files under a folder; what vanishes meanwhile does not count."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.lstat().st_size if not path.is_dir() else 0
-        except OSError:
-            continue
-    return total
+    return sum(facts.st_size for _, facts in files_below(folder))

@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ import orjson
 from app.backup import FORMAT, KEPT_OF_JOBS, MANIFEST
 from app.checkup import check_up
 from app.errors import NotAllowed, StudioError, from_disk
+from app.images import open_vault
 from app.settings import Settings
 from app.store import Store, fill
-from mal_core.errors import InputError
+from mal_core.errors import BadImage, InputError
 from mal_core.files import flush
 
 _HASH = "[0-9a-f]{64}"
@@ -63,6 +64,7 @@ def restore(settings: Settings, source: Path) -> list[str]:
         InputError: the zip is not a whole backup; there is no folder.
         NotAllowed: the folder or the database holds something already.
         StudioError: a newer studio made the backup, or the disk refuses.
+        Unavailable: the image store cannot be reached; there is no folder.
     """
     target = settings.data_dir
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -73,6 +75,7 @@ def restore(settings: Settings, source: Path) -> list[str]:
         for name in filter(_FILES.fullmatch, entries):
             _extract(archive, name, entries[name], folder / name)
         built = replace(settings, data_dir=folder)
+        _keep_images(built)
         rows = {m[1]: name for name in entries if (m := _ROWS.fullmatch(name))}
         fill(
             built.database,
@@ -163,6 +166,21 @@ def _extract(archive: zipfile.ZipFile, name: str, entry: _Entry, target: Path) -
     if digest.hexdigest() != entry.sha256:
         raise InputError(f"{name} is damaged: it is not what the {MANIFEST} says")
     flush(target)
+
+
+def _keep_images(built: Settings) -> None:
+    """Move the images to where the settings keep them, if that is not where they were unpacked.
+
+    One that is not what its name says was so when the backup was made; it is left out, and the
+    check that follows says so.
+    """
+    if not built.images_url:
+        return
+    vault = open_vault(built)
+    for path in sorted(built.images.glob("*/*")):
+        with suppress(BadImage):
+            vault.keep(path.relative_to(built.images).as_posix(), path)
+    shutil.rmtree(built.images, ignore_errors=True)
 
 
 def _lines(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:

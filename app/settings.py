@@ -5,6 +5,7 @@ a flag of the same name, which wins.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
@@ -25,6 +26,7 @@ REMINDERS = ("brick.png", "clock_motion.png", "color.png", "grass.png", "gravel.
 _BUNDLED = Path(__file__).resolve().parent.parent / "weights" / "mal-small-256.safetensors"
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 _LOG_FORMATS = ("text", "json")
+_IMAGES_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^@?#\s]+")
 
 
 def _cpu_count() -> int:
@@ -38,6 +40,9 @@ class Settings:
     Attributes:
         data_dir: folder that holds everything the studio writes.
         database_url: of a PostgreSQL database that a team shares, in place of a SQLite file.
+        images_url: where images are kept in place of the data folder, as fsspec knows it, such as
+            s3://bucket/images; credentials come from its client's own variables.
+        cache_bytes: the most that copies of such images may take in the data folder, in bytes.
         host: address to listen on; one that others can reach only where there are users.
         port: TCP port, 1 to 65535; 0 takes any free one.
         weights: the bundled checkpoint.
@@ -58,6 +63,8 @@ class Settings:
 
     data_dir: Path = Path("studio-data")
     database_url: str = field(default="", repr=False)  # may hold a password
+    images_url: str = ""
+    cache_bytes: int = 8 * 2**30
     host: str = "127.0.0.1"
     port: int = 7860
     weights: Path = _BUNDLED
@@ -73,6 +80,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         _check_host(self.host)
+        _check_images_url(self.images_url)
+        _check_range("cache_bytes", self.cache_bytes, 0, 2**50)
         _check_range("port", self.port, 0, 65535)
         _check_range("max_pixels", self.max_pixels, 1, 2**28)
         _check_range("max_upload_bytes", self.max_upload_bytes, 1, 2**40)
@@ -119,6 +128,11 @@ class Settings:
     def images(self) -> Path:
         """Folder of the stored rasters, by content hash."""
         return self.data_dir / "images"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of what was lately used of a store at images_url; may be deleted while stopped."""
+        return self.data_dir / "cache"
 
     @property
     def pyramids(self) -> Path:
@@ -174,6 +188,15 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address."""
     return host == "localhost" or ip_address(host).is_loopback
+
+
+def _check_images_url(url: str) -> None:
+    """Refuse what is no plain URL, without repeating it: it may hold a password."""
+    if url and not _IMAGES_URL.fullmatch(url):
+        raise StudioError(
+            "images_url must be such as s3://bucket/images, without a user, a password or a"
+            " question mark: credentials go into the variables of its client, such as AWS_PROFILE"
+        )
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

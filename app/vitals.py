@@ -6,7 +6,7 @@ an admin's token, or, in a studio without users, for its own machine.
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from threading import Lock
 
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.accounts import Accounts
+from app.images import open_vault
 from app.metrics import Gauges, Metrics, folder_bytes
 from app.settings import Settings
 from app.store import Store
@@ -23,7 +24,7 @@ from mal_core.errors import MALError
 PATHS = ("/healthz", "/readyz", "/metrics")
 KEPT_SECONDS = 1.0  # an answer of /readyz is good for; strangers may ask as often as they like
 MEASURED_SECONDS = 300.0  # folders are measured anew after
-FOLDERS = ("images", "pyramids", "jobs", "models", "exports")
+FOLDERS = ("images", "cache", "pyramids", "jobs", "models", "exports")
 
 
 class Vitals:
@@ -73,11 +74,14 @@ class Vitals:
             return self._seen[1]
         try:
             if time.monotonic() - self._seen[0] >= KEPT_SECONDS:
-                found = [look() for look in (self._database, self._disk, self._model)]
+                found = [look() for look in self._looks()]
                 self._seen = (time.monotonic(), [text for text in found if text])
             return self._seen[1]
         finally:
             self._looking.release()
+
+    def _looks(self) -> Sequence[Callable[[], str]]:
+        return self._database, self._disk, self._model, open_vault(self._settings).obstacle
 
     def _readiness(self, request: Request) -> Response:
         reasons = self.reasons()

@@ -28,7 +28,7 @@ from app.history import (
     mark_kept,
     origin,
 )
-from app.images import Pyramids, Tile, load_image
+from app.images import Pyramids, Tile, load_image, path_of
 from app.predictors import Predictors
 from app.records import Box, Draft, Image, Instance, ModelVersion, State, Work
 from app.session import check_stroke
@@ -304,10 +304,8 @@ class Workflow:
         """
         instance = self.store.get_instance(instance_id)
         image = self.store.get_image(instance.image_id)
-        model, revisions = (
-            self.model_in_use(image.project_id),
-            self.store.list_revisions(instance_id),
-        )
+        model = self.model_in_use(image.project_id)
+        revisions = self.store.list_revisions(instance_id)
         head = instance.draft
         if not is_untouched(revisions) or head.rle is None or head.model_id == model.id:
             return False
@@ -387,6 +385,8 @@ class Workflow:
         """Decode an image once and keep it: in memory while that allows, a large one on disk."""
         if image.width * image.height > MAPPED_PIXELS:
             return self._pyramids.level(image, 0)
+        if image.id not in self._images:
+            path_of(self.settings, image)  # a store may be slow; others are not to wait for it
         with self._decoding:
             if image.id not in self._images:
                 self._images[image.id] = load_image(self.settings, image)

@@ -17,8 +17,8 @@ from app.exchange.formats import Format
 from app.exchange.looking import Found, ImportReport, Look, Tell, count, silent
 from app.exchange.matching import Fate
 from app.exchange.sheets import Fields
-from app.images import Expanded, Intake, expand, put
-from app.images.rasters import raster_path
+from app.images import Expanded, Intake, Vault, expand, open_vault
+from app.images.content import THUMBNAIL, name_of
 from app.records import Change, Image, NewInstance, TakenImage
 from app.settings import Settings
 from app.store import Store
@@ -74,6 +74,7 @@ class Importer:
             NotFound: there is no such project.
             BadDataset: with a line for each problem; nothing was changed.
             StudioError: the disk is full, or refuses; no instance came in.
+            Unavailable: the image store cannot be reached; no instance came in.
         """
         settings = self._settings
         with (
@@ -81,7 +82,7 @@ class Importer:
             tempfile.TemporaryDirectory(dir=settings.data_dir, prefix="import-") as folder,
         ):
             scratch = Path(folder)
-            beside = dataclasses.replace(settings, data_dir=scratch / "taken")
+            beside = dataclasses.replace(settings, data_dir=scratch / "taken", images_url="")
             expanded = _expand(paths, scratch, settings)
             report = ImportReport(problems=[*expanded.skipped, *_twice(expanded)])
             mark, found = self._store.newest_revision(), list[Found]()
@@ -97,7 +98,7 @@ class Importer:
                 raise BadDataset(report.problems)
             for one in found:
                 if one.match.taken is not None:
-                    _keep(one.match.taken, beside, settings)
+                    _keep(one.match.taken, open_vault(beside), open_vault(settings))
             self._tell("writing", 0, report.n_images)
             with self._store.transaction():
                 writing = _Writing(self._store, project_id, format_.family, look)
@@ -128,12 +129,12 @@ def _expand(paths: Sequence[Path], scratch: Path, settings: Settings) -> Expande
         return Expanded((), (str(error),))
 
 
-def _keep(taken: TakenImage, beside: Settings, settings: Settings) -> None:
-    """Move raster and thumbnail to their places, the thumbnail first, as intake does."""
-    for extension in ("thumb.jpg", taken.extension):
-        source, target = (raster_path(s, taken.sha256, extension) for s in (beside, settings))
-        if source.exists():
-            put(source, target)
+def _keep(taken: TakenImage, beside: Vault, vault: Vault) -> None:
+    """Keep raster and thumbnail, the thumbnail first, as intake does."""
+    for suffix in (THUMBNAIL, f".{taken.extension}"):
+        name = name_of(taken.sha256, suffix)
+        if (source := beside.fetch(name)).exists():
+            vault.keep(name, source)
 
 
 class _Writing:

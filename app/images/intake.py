@@ -15,7 +15,8 @@ import orjson
 
 import app
 from app.errors import StudioError, from_disk
-from app.images.rasters import put, raster_path
+from app.images.content import THUMBNAIL, name_of
+from app.images.vault import open_vault
 from app.records import TakenImage
 from app.settings import Settings
 from mal_core.errors import BadImage
@@ -35,6 +36,7 @@ class Intake:
 
     def __init__(self, settings: Settings, timeout_s: float = _TIMEOUT_S) -> None:
         self._settings = settings
+        self._vault = open_vault(settings)
         self._decoder = _Decoder(settings.max_pixels, timeout_s)
 
     def __enter__(self) -> "Intake":
@@ -62,13 +64,15 @@ class Intake:
         Raises:
             BadImage: the file is not an image we take; the text names the file and says why.
             StudioError: the raster could not be written.
+            Unavailable: the image store cannot be reached.
         """
         name = clean_name(file_name)
         if (size := path.stat().st_size) > self._settings.max_upload_bytes:
             limit = self._settings.max_upload_bytes
             raise BadImage(f"{name} has {size:,} bytes; the limit is {limit:,}")
-        self._settings.images.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="incoming-", dir=self._settings.images) as folder:
+        scratch = self._vault.scratch
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="incoming-", dir=scratch) as folder:
             reply = self._decoder.ask(path.resolve(), Path(folder).resolve())
             if "refused" in reply:
                 raise BadImage(f"{name} {reply['refused']}")
@@ -78,11 +82,11 @@ class Intake:
         return TakenImage(sha256, _hash(path), **reply, file_name=name)
 
     def _store(self, folder: Path, extension: str, name: str) -> str:
-        """Move raster and thumbnail to their places, the thumbnail first."""
+        """Keep raster and thumbnail, the thumbnail first."""
         sha256 = _hash(folder / "raster")
         try:
-            put(folder / "thumb.jpg", raster_path(self._settings, sha256, "thumb.jpg"))
-            put(folder / "raster", raster_path(self._settings, sha256, extension))
+            self._vault.keep(name_of(sha256, THUMBNAIL), folder / "thumb.jpg")
+            self._vault.keep(name_of(sha256, f".{extension}"), folder / "raster")
         except OSError as error:
             raise from_disk(error, f"{name} could not be stored") from error
         return sha256

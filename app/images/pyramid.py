@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from app.errors import NotFound, from_disk
-from app.images.rasters import open_raster
+from app.images.rasters import open_raster, path_of
 from app.records import Image
 from app.settings import Settings
 from mal_core.errors import BadImage
@@ -77,8 +77,10 @@ class Pyramids:
         """
         if not 0 <= level <= last_level(image.width, image.height):
             raise NotFound(f"image {image.id} has no level {level}")
+        folder = self._folder / image.sha256
+        if not folder.exists():
+            path_of(self._settings, image)  # a store may be slow; others are not to wait for it
         with self._making:
-            folder = self._folder / image.sha256
             if not folder.exists():
                 self._make(image, folder)
                 self._prune(folder)

@@ -1,8 +1,9 @@
-"""The folder of stored rasters: where each lies, how it gets there, how it is read.
+"""Stored rasters and thumbnails: what each is called, and how it is read.
 
 The rasters were encoded by the studio itself, so they are decoded in this process.
 """
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,28 +15,39 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from app.images.content import THUMBNAIL, name_of
+from app.images.vault import open_vault
 from app.records import Image
 from app.settings import Settings
 from mal_core.errors import BadImage
-from mal_core.files import flush, move_whole
 
 # Opened by class, not by Image.open, whose pixel limit is smaller than that of intake.
 _OPENERS: dict[str, type[ImageFile]] = {"jpg": JpegImageFile, "png": PngImageFile}
 
 
 def path_of(settings: Settings, image: Image) -> Path:
-    """Where the full raster of an image lies."""
-    return raster_path(settings, image.sha256, image.extension)
+    """A file of this machine that holds the full raster; to be opened within a minute.
+
+    Raises:
+        BadImage: the image store lacks it, or has something else in its place.
+        Unavailable: the image store cannot be reached.
+    """
+    return _fetch(settings, raster_name(image), f"the stored raster of {image.file_name}")
 
 
 def thumbnail_path(settings: Settings, image: Image) -> Path:
-    """Where the JPEG of at most 160 pixels a side lies."""
-    return raster_path(settings, image.sha256, "thumb.jpg")
+    """Likewise of the JPEG of at most 160 pixels a side."""
+    return _fetch(settings, thumbnail_name(image), f"the thumbnail of {image.file_name}")
 
 
-def raster_path(settings: Settings, sha256: str, extension: str) -> Path:
-    """Where a raster with this hash belongs."""
-    return settings.images / sha256[:2] / f"{sha256}.{extension}"
+def raster_name(image: Image) -> str:
+    """What the raster of an image is called where images are kept."""
+    return name_of(image.sha256, f".{image.extension}")
+
+
+def thumbnail_name(image: Image) -> str:
+    """What its thumbnail is called there."""
+    return name_of(image.sha256, THUMBNAIL)
 
 
 def load_image(settings: Settings, image: Image) -> NDArray[np.uint8]:
@@ -46,6 +58,7 @@ def load_image(settings: Settings, image: Image) -> NDArray[np.uint8]:
 
     Raises:
         BadImage: the file is missing or damaged.
+        Unavailable: the image store cannot be reached.
     """
     with open_raster(settings, image) as file:
         return np.asarray(file, np.uint8)
@@ -56,9 +69,14 @@ def read_size(settings: Settings, image: Image) -> tuple[int, int]:
 
     Raises:
         BadImage: the file is missing or damaged.
+        Unavailable: the image store cannot be reached.
     """
-    with _open(settings, image) as file:
-        return file.size
+    try:
+        head = open_vault(settings).head(raster_name(image))
+        with _OPENERS[image.extension](io.BytesIO(head)) as file:
+            return file.size
+    except (BadImage, OSError, SyntaxError) as error:
+        raise _damaged(image) from error
 
 
 @contextmanager
@@ -91,19 +109,11 @@ def open_raster(settings: Settings, image: Image) -> Iterator[PilImage]:
         yield file
 
 
-def put(temporary: Path, final: Path) -> None:
-    """Move a finished file to its place, so that a crash leaves either all of it or nothing.
-
-    A file that is there already is left alone: a content hash names its only content.
-
-    Raises:
-        OSError: the disk is full, or refuses.
-    """
-    if final.exists():
-        return
-    final.parent.mkdir(parents=True, exist_ok=True)
-    move_whole(temporary, final)
-    flush(final.parent.parent)
+def _fetch(settings: Settings, name: str, title: str) -> Path:
+    try:
+        return open_vault(settings).fetch(name)
+    except BadImage as error:
+        raise BadImage(f"{title} {error}; bring it back from a backup ({name})") from error
 
 
 def _open(settings: Settings, image: Image) -> ImageFile:

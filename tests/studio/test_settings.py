@@ -29,9 +29,9 @@ def test_a_flag_wins_over_the_environment_and_none_is_no_flag() -> None:
 
 def test_all_folders_lie_in_the_data_folder() -> None:
     settings = Settings(data_dir=Path("/data"))
-    folders = (settings.images, settings.jobs, settings.models, settings.exports)
+    folders = (settings.images, settings.cache, settings.jobs, settings.models, settings.exports)
     assert {folder.parent for folder in (*folders, settings.database)} == {Path("/data")}
-    assert len(set(folders)) == 4
+    assert len(set(folders)) == 5
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
@@ -55,6 +55,22 @@ def test_allowed_names_are_listed_with_commas() -> None:
     settings = Settings.from_environment({"MAL_ALLOWED_HOSTS": "Studio.example, b.example.,"})
     assert settings.names == {"studio.example", "b.example"}
     assert Settings().names == frozenset()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://ada:hush@bucket/images",
+        "s3://bucket/images?key=hush",
+        "hush",
+        "simplecache::s3://hush",
+    ],
+)
+def test_where_images_are_is_a_plain_url_and_another_is_refused_unrepeated(url: str) -> None:
+    assert Settings(images_url="s3://bucket/images").images_url == "s3://bucket/images"
+    with pytest.raises(StudioError, match="credentials go into the variables") as refusal:
+        Settings.from_environment({"MAL_IMAGES_URL": url})
+    assert "hush" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
