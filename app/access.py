@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from app.errors import Forbidden
 from app.people import Login, Role, User
-from app.records import Project, State
+from app.records import Project, State, Viewer
 from app.store import Store, no_such
 
 LOCAL_PERSON = "local"  # who works in a studio without users
@@ -86,7 +86,9 @@ class Access:
         if project_id is None:  # a model that came with the studio
             if right not in (Right.VIEW, Right.EXPORT):
                 self.check_studio(caller)
-        elif not self.may(caller, Right.VIEW, project_id):
+        elif not self.may(caller, Right.VIEW, project_id) or (
+            kind == "instance" and not self._may_see(caller, project_id, key)
+        ):
             raise no_such(kind, key)
         elif not self.may(caller, right, project_id):
             role = self._store.get_role(project_id, caller.user.id)
@@ -139,6 +141,19 @@ class Access:
     def may_review(self, caller: Caller, project_id: int) -> bool:
         """Whether somebody may take over what others work on."""
         return self.may(caller, Right.REVIEW, project_id)
+
+    def viewer(self, caller: Caller, project_id: int) -> Viewer | None:
+        """Somebody as one to whom what others annotate blind is sealed; None: they see all.
+
+        Admins annotate, too: what is sealed to reviewers is sealed to them.
+        """
+        if caller.user is None:
+            return None
+        return Viewer(caller.person, self.may(caller, Right.REVIEW, project_id))
+
+    def _may_see(self, caller: Caller, project_id: int, instance_id: int) -> bool:
+        viewer = self.viewer(caller, project_id)
+        return viewer is None or self._store.may_see(instance_id, viewer)
 
     def projects(self, caller: Caller) -> list[Project]:
         """The projects that somebody has a role in, oldest first."""

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from app.access import Access, Right
 from app.answers import refusal, status_of
+from app.assignments import by_image
 from app.auth import Sessions
 from app.bodies import CategoryBody, CreateBody, ProposeBody, SaveBody
 from app.errors import Busy, Conflict, NotAllowed
@@ -98,6 +99,7 @@ class Api:
         store = self._workflow.store
         project = store.get_project(project_id)
         model = self._workflow.model_in_use(project_id)
+        assigned = by_image(store.list_assignments(project_id))
         return {
             "id": project.id,
             "name": project.name,
@@ -117,8 +119,9 @@ class Api:
                     "height": s.image.height,
                     "notice": s.image.notice,
                     "counts": dict(s.counts),
+                    "assigned": assigned.get(s.image.id, []),
                 }
-                for s in store.list_images(project_id)
+                for s in store.list_images(project_id, request.state.person)
             ],
         }
 
@@ -152,17 +155,20 @@ class Api:
         tile = self._workflow.tile(image, level, column, row)
         return Response(tile.data, media_type=tile.media_type, headers=headers)
 
-    def annotations(self, image_id: int, deleted: bool = False) -> dict[str, Any]:
+    def annotations(self, image_id: int, request: Request, deleted: bool = False) -> dict[str, Any]:
         """An image's instances; decodes the image ahead of the first box.
 
         With ?deleted=true also those that were deleted, for an undo that brings one back.
         """
-        instances = self._workflow.open_image(image_id, include_deleted=deleted)
+        instances = self._workflow.open_image(
+            image_id, include_deleted=deleted, viewer=request.state.person
+        )
         return {"image_id": image_id, "annotations": [self._to_json(i) for i in instances]}
 
-    def proposals(self, image_id: int) -> dict[str, Any]:
+    def proposals(self, image_id: int, request: Request) -> dict[str, Any]:
         """The model's newest mask of each instance of an image, to show what changed since."""
-        newest = newest_proposals(self._workflow.store.list_image_revisions(image_id))
+        revisions = self._workflow.store.list_image_revisions(image_id, request.state.person)
+        newest = newest_proposals(revisions)
         masks = {key: draft.rle.to_coco() for key, draft in newest.items() if draft.rle}
         return {"proposals": [{"id": key, "rle": rle} for key, rle in masks.items()]}
 

@@ -11,7 +11,7 @@ import orjson
 from app.errors import NotAllowed
 from app.leases import is_held_against
 from app.people import Entry
-from app.records import Instance, Line, Sieve
+from app.records import Instance, Line, Revision, Sieve, Viewer
 from app.store import Store
 
 PAGE = 50  # lines shown at a time
@@ -61,26 +61,38 @@ class Chronicle:
 
         Raises:
             NotFound: there is no such revision.
-            NotAllowed: it says that the instance is gone and it is, or somebody else works on the
-                image now.
+            NotAllowed: it says that the instance is gone and it is, somebody else works on the
+                image now, or it is annotated blind.
         """
         with self._store.transaction():
             old = self._store.get_revision(revision_id)
             head = self._store.get_instance(old.instance_id)
             lease, now = self._store.get_lease(head.image_id), self._now()
+            if self._store.layer_of(head.id) is not None:
+                return self._restore_own(old, head.image_id, person)
             if lease is not None and is_held_against(lease, person, now):
                 raise NotAllowed(f"{lease.person} works on this image now: restore it later")
             reason = f"{RESTORED} {revision_id}"
             saving = (head.version, person, reason, now)
             return self._store.save_instance(head.id, old.draft, *saving)
 
-    def history_csv(self, project_id: int, sieve: Sieve) -> Iterator[str]:
-        """The lines of a history as CSV, one text a line, the newest first.
+    def _restore_own(self, old: Revision, image_id: int, person: str) -> Instance:
+        """Bring what was somebody's own back for everybody; the layer stays as it is."""
+        if self._store.find_blind(image_id) is not None:
+            raise NotAllowed("this image is annotated blind: restore it when it is merged")
+        reason = f"{RESTORED} {old.id}"
+        return self._store.add_instance(image_id, old.draft, person, reason, self._now())
+
+    def history_csv(
+        self, project_id: int, sieve: Sieve, viewer: Viewer | None = None
+    ) -> Iterator[str]:
+        """The lines of a history that somebody may read as CSV, a text a line, the newest first.
 
         Raises:
             NotFound: there is no such project.
         """
-        return to_csv(LINE_HEAD, map(line_to_cells, self._store.list_lines(project_id, sieve)))
+        lines = self._store.list_lines(project_id, sieve, viewer=viewer)
+        return to_csv(LINE_HEAD, map(line_to_cells, lines))
 
     def audit_csv(self, project_id: int | None = None) -> Iterator[str]:
         """The audit log as CSV, one text a line, the newest first."""

@@ -29,6 +29,7 @@ class FilterQuery(BaseModel):
     model_id: int | None = None
     flagged: bool | None = None
     finding: Kind | None = None
+    mine: bool | None = None  # only images that are the person's, and that they are not done with
 
 
 class AcceptBody(FilterQuery):
@@ -52,6 +53,7 @@ class Desk:
         self._store = store
         self._review = review
         self._health = health
+        self._guard = api.guard
         for method, path, endpoint, right in (
             ("GET", "/queue/{project_id}", self.queue, Right.VIEW),
             ("GET", "/accept/{project_id}", self.acceptable, Right.REVIEW),
@@ -64,10 +66,13 @@ class Desk:
         ):
             api.add(method, path, endpoint, right)
 
-    def queue(self, project_id: int, wanted: Annotated[FilterQuery, Query()]) -> dict[str, Any]:
+    def queue(
+        self, project_id: int, wanted: Annotated[FilterQuery, Query()], request: Request
+    ) -> dict[str, Any]:
         """The images to look at, in order, each with its masks; and whom one can filter by."""
-        sketches = self._store.list_sketches(project_id)
-        stops = self._review.queue(project_id, self._filter(project_id, wanted))
+        person = request.state.person
+        sketches = self._store.list_sketches(project_id, person)
+        stops = self._review.queue(project_id, self._filter(project_id, wanted, person), person)
         models = {sketch.model_id for sketch in sketches if sketch.model_id is not None}
         return {
             "images": [{"id": stop.image_id, "instances": stop.instances} for stop in stops],
@@ -81,17 +86,18 @@ class Desk:
         }
 
     def acceptable(
-        self, project_id: int, wanted: Annotated[FilterQuery, Query()]
+        self, project_id: int, wanted: Annotated[FilterQuery, Query()], request: Request
     ) -> dict[str, Any]:
         """What `accept` would accept with this filter, the lowest score first."""
-        found = self._review.acceptable(project_id, self._filter(project_id, wanted))
+        person = request.state.person
+        found = self._review.acceptable(project_id, self._filter(project_id, wanted, person))
         fields = ("id", "image_id", "number", "score", "box")
         return {"masks": [{name: getattr(s, name) for name in fields} for s in found]}
 
     def accept(self, body: AcceptBody, request: Request) -> dict[str, Any]:
         """Accept all proposals that pass; the answer names the act, for its undo."""
         person = request.state.person
-        wanted = self._filter(body.project_id, body)
+        wanted = self._filter(body.project_id, body, person)
         reason, count = self._review.accept_all(body.project_id, wanted, person)
         return {"act": reason.removeprefix("accept-all "), "count": count}
 
@@ -100,9 +106,11 @@ class Desk:
         person = request.state.person
         return {"count": self._review.undo_accept_all(project_id, f"accept-all {act}", person)}
 
-    def comments(self, image_id: int) -> dict[str, Any]:
+    def comments(self, image_id: int, request: Request) -> dict[str, Any]:
         """The comments on an image and its instances, oldest first."""
-        return {"comments": [_to_json(one) for one in self._store.list_comments(image_id)]}
+        viewer = self._guard.viewer(request, self._store.get_image(image_id).project_id)
+        found = self._store.list_comments(image_id, viewer)
+        return {"comments": [_to_json(one) for one in found]}
 
     def comment(self, body: CommentBody, request: Request) -> dict[str, Any]:
         """Write a comment; it stays for ever."""
@@ -120,9 +128,11 @@ class Desk:
         self._store.set_preferences(request.state.person, body)
         return body
 
-    def _filter(self, project_id: int, wanted: FilterQuery) -> Filter:
+    def _filter(self, project_id: int, wanted: FilterQuery, person: str) -> Filter:
         """What the address spells, for the queue."""
         kind = wanted.finding
+        assigned = self._store.list_assignments(project_id) if wanted.mine else []
+        mine = {one.image_id for one in assigned if one.person == person and not one.done_at}
         return Filter(
             states=frozenset(wanted.state) if wanted.state else None,
             category_id=wanted.category_id,
@@ -132,6 +142,7 @@ class Desk:
             model_id=wanted.model_id,
             flagged=wanted.flagged,
             among=None if kind is None else self._health.found(project_id, kind),
+            images=frozenset(mine) if wanted.mine else None,
         )
 
 

@@ -14,6 +14,7 @@ from app.access import Access, Caller, Right
 from app.auth import Sessions
 from app.bodies import to_work
 from app.errors import Forbidden, LoginNeeded, NotAllowed
+from app.records import Viewer
 
 KINDS = {
     "project_id": "project",
@@ -117,6 +118,10 @@ class Guard:
         if person != caller.person:
             raise Forbidden(f"this page was opened by {person}: reload it")
         return caller
+
+    def viewer(self, request: Request, project_id: int) -> Viewer | None:
+        """Who asks, as one to whom what others annotate blind is sealed; None: they see all."""
+        return self._access.viewer(request.state.caller, project_id)
 
     def renew(self, request: Request, page_token: str) -> str:
         """A fresh token for a page, perhaps of one too old to be served.

@@ -29,14 +29,16 @@ class Logbook:
     """Adds its routes to those of the canvas."""
 
     def __init__(self, api: Api, chronicle: Chronicle) -> None:
-        self._chronicle = chronicle
+        self._chronicle, self._guard = chronicle, api.guard
         api.add("GET", "/history/{project_id}", self.history, Right.VIEW, by_page=False)
         api.add("GET", "/audit/{project_id}", self.audit, Right.MANAGE, by_page=False)
 
-    def history(self, project_id: int, wanted: Annotated[SieveQuery, Query()]) -> StreamingResponse:
+    def history(
+        self, project_id: int, wanted: Annotated[SieveQuery, Query()], request: Request
+    ) -> StreamingResponse:
         """The history of a project."""
-        sieve = Sieve(**wanted.model_dump())
-        lines = self._chronicle.history_csv(project_id, sieve)
+        sieve, viewer = Sieve(**wanted.model_dump()), self._guard.viewer(request, project_id)
+        lines = self._chronicle.history_csv(project_id, sieve, viewer)
         return _file(lines, f"history-{project_id}.csv")
 
     def audit(self, project_id: int, request: Request) -> StreamingResponse:

@@ -266,6 +266,44 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class Assignment:
+    """An image that somebody is to do."""
+
+    image_id: int
+    person: str
+    assigned_by: str
+    assigned_at: datetime
+    done_at: datetime | None  # when they said that they were done
+
+
+@dataclass(frozen=True)
+class Blind:
+    """An image that several people annotate unseen by each other, and how far they are.
+
+    Attributes:
+        people: who is to do it, two or more, by name.
+        done: who of them has said that they are done.
+    """
+
+    image_id: int
+    people: tuple[str, ...]
+    done: frozenset[str]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all have said that they are done: it can be compared and merged."""
+        return self.done == set(self.people)
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Somebody who looks, for whom what others annotate blind may be sealed."""
+
+    person: str
+    reviews: bool  # sees both sides, unless they are of one that is not done
+
+
+@dataclass(frozen=True)
 class Comment:
     """What somebody wrote about an image, or about one of its instances."""
 

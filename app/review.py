@@ -38,6 +38,7 @@ class Filter:
         model_id: the model its mask comes from.
         flagged: only the suspicious, or only the others.
         among: only these, by id, as long as they stand at these versions.
+        images: only on these, by id.
     """
 
     states: frozenset[State] | None = None
@@ -48,6 +49,7 @@ class Filter:
     model_id: int | None = None
     flagged: bool | None = None
     among: Mapping[int, int] | None = None
+    images: frozenset[int] | None = None
 
     def takes(self, sketch: Sketch) -> bool:
         """Whether an instance passes."""
@@ -60,6 +62,7 @@ class Filter:
             and (self.person is None or sketch.person == self.person)
             and (self.model_id is None or sketch.model_id == self.model_id)
             and (self.flagged is None or sketch.flagged == self.flagged)
+            and (self.images is None or sketch.image_id in self.images)
             and (self.among is None or self.among.get(sketch.id) == sketch.version)
         )
 
@@ -108,13 +111,13 @@ class Review:
         self._store = store
         self._now = now
 
-    def queue(self, project_id: int, wanted: Filter) -> list[Stop]:
+    def queue(self, project_id: int, wanted: Filter, viewer: str | None = None) -> list[Stop]:
         """What a person should look at, in order.
 
         Raises:
             NotFound: there is no such project.
         """
-        return order(filter(wanted.takes, self._store.list_sketches(project_id)))
+        return order(filter(wanted.takes, self._store.list_sketches(project_id, viewer)))
 
     def acceptable(self, project_id: int, wanted: Filter) -> list[Sketch]:
         """The proposals that pass, have a mask and were not sent back; the lowest score first.

@@ -10,6 +10,7 @@ user ─┬─ membership     its role in a project
       └─ token          programs that may act for it
 audit                           who did what, and when; only grows
 lease                           who works on an image, or did last
+assignment · layer · merged     who is to do an image; instances that are one's own; when no more
 effort                          what a save took of its person, where their page told
 foreign_fields                  what other tools said of any of these, for the way back to them
 """
@@ -120,9 +121,7 @@ project = Table(
     Column("model_id", Whole, ForeignKey("model_version.id", use_alter=True), nullable=False),
     Column("created_at", Moment, nullable=False),
     # Numbers are handed out from here and never again, whatever becomes of their owners.
-    _number("next_category"),
-    _number("next_image"),
-    _number("next_instance"),
+    *(_number(name) for name in ("next_category", "next_image", "next_instance")),
     sqlite_strict=True,
 )
 
@@ -146,12 +145,8 @@ image = Table(
     Column("id", Whole, primary_key=True),
     _key("project_id", "project.id"),
     _number("number"),
-    _text("file_name"),
-    _text("sha256"),
-    _text("source_sha256"),
-    _text("extension"),
-    _number("width"),
-    _number("height"),
+    *(_text(name) for name in ("file_name", "sha256", "source_sha256", "extension")),
+    *(_number(name) for name in ("width", "height")),
     Column("split", Text),
     _text("notice"),
     Column("created_at", Moment, nullable=False),
@@ -218,9 +213,7 @@ job = Table(
     _key("project_id", "project.id"),
     _text("kind"),
     _text("state"),
-    Column("params", Json, nullable=False),
-    Column("progress", Json, nullable=False),
-    Column("result", Json, nullable=False),
+    *(Column(name, Json, nullable=False) for name in ("params", "progress", "result")),
     _text("error"),
     _number("launches"),
     Column("created_at", Moment, nullable=False),
@@ -284,6 +277,35 @@ lease = Table(
     _text("person"),
     _number("token"),
     Column("expires_at", Moment, nullable=False),
+    sqlite_strict=True,
+)
+
+assignment = Table(  # an image with two rows or more is annotated blind, until it is merged
+    "assignment",
+    metadata,
+    Column("image_id", Whole, ForeignKey("image.id"), primary_key=True),
+    Column("person", Text, primary_key=True),
+    _text("assigned_by"),
+    Column("assigned_at", Moment, nullable=False),
+    Column("done_at", Moment),
+    sqlite_strict=True,
+)
+
+layer = Table(  # an instance without a row here is everybody's; "" is nobody's: it is set aside
+    "layer",
+    metadata,
+    Column("instance_id", Whole, ForeignKey("instance.id"), primary_key=True),
+    _text("person"),
+    sqlite_strict=True,
+)
+
+merged = Table(
+    "merged",
+    metadata,
+    Column("image_id", Whole, ForeignKey("image.id"), primary_key=True),
+    _text("person"),
+    _text("act"),  # images that were merged at once have the same, for the undo
+    Column("merged_at", Moment, nullable=False),
     sqlite_strict=True,
 )
 

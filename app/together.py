@@ -1,4 +1,4 @@
-"""The route by which open pages keep their images, and learn who else is there.
+"""The routes by which open pages keep their images, learn who else is there, and end their part.
 
 One request does all: it renews or takes the lease of the open image, gives the one before back,
 and answers who is here, who works on what, and how new the newest comment is.
@@ -13,11 +13,14 @@ from pydantic import BaseModel
 
 from app.access import Caller, Right
 from app.api import Api
+from app.assignments import Assignments, by_image
 from app.errors import NotAllowed
 from app.leases import is_held_against, is_live
 from app.presence import Presence, Visit
 from app.records import Lease
 from app.store import Store
+
+_MERGE = "A reviewer compares and merges on the Insight page."
 
 
 class HereBody(BaseModel):
@@ -35,6 +38,13 @@ class HereBody(BaseModel):
     image_id: int | None = None
     wish: Literal["work", "look", "take", "leave"] = "work"
     left: int | None = None
+
+
+class DoneBody(BaseModel):
+    """A word on an image of one's own."""
+
+    image_id: int
+    is_done: bool
 
 
 class Together:
@@ -57,8 +67,11 @@ class Together:
         self._store = store
         self._now = now
         self._may_take = may_take
+        self._guard = api.guard
+        self._assignments = Assignments(store, now)
         self.presence = Presence()
         api.add("POST", "/here", self.here, Right.VIEW)
+        api.add("POST", "/done", self.done, Right.ANNOTATE)
 
     def here(self, body: HereBody, request: Request) -> dict[str, Any]:
         """Note a page's sign of life and tell it who else is there."""
@@ -69,14 +82,61 @@ class Together:
         if body.wish != "leave":
             self.presence.note(Visit(body.project_id, person, body.image_id), now)
         may_take = self._may_take(request.state.caller, body.project_id)
-        lease = self._lease(body, person, now, may_take=may_take)
-        newest = 0 if body.image_id is None else self._store.newest_comment(body.image_id)
         return {
-            "lease": None if lease is None else _to_json(lease, person, now),
-            "may_take": may_take,
+            **self._turn(body, person, now, may_take=may_take),
             "here": self._others(body.project_id, person, now),
-            "newest_comment": newest,
+            "newest_comment": self._newest_comment(body, request),
         }
+
+    def done(self, body: DoneBody, request: Request) -> dict[str, Any]:
+        """Say that one is done with an image that is assigned to one, or not yet."""
+        person = request.state.person
+        found = self._assignments.set_done(body.image_id, person, is_done=body.is_done)
+        return {"assigned": by_image(found).get(body.image_id, [])}
+
+    def _newest_comment(self, body: HereBody, request: Request) -> int:
+        if body.image_id is None:
+            return 0
+        viewer = self._guard.viewer(request, body.project_id)
+        return self._store.newest_comment(body.image_id, viewer)
+
+    def _turn(
+        self, body: HereBody, person: str, now: datetime, *, may_take: bool
+    ) -> dict[str, Any]:
+        """Whose turn it is on the open image, and in words why it is not the person's."""
+        if body.image_id is not None and (own := self._own_turn(body.image_id, person)):
+            return own
+        if body.image_id is not None and not may_take:
+            holder = self._assigned_to_others(body.image_id, person, now)
+            if holder:
+                text = f"This image is for {holder}. You can look and comment."
+                return _looking(holder, text)
+        lease = self._lease(body, person, now, may_take=may_take)
+        told = None if lease is None else _to_json(lease, person, now)
+        return {"lease": told, "may_take": may_take, "notice": ""}
+
+    def _own_turn(self, image_id: int, person: str) -> dict[str, Any]:
+        """The turn on an image that is annotated blind: all of them work in layers of their own."""
+        blind = self._store.find_blind(image_id)
+        if blind is None:
+            return {}
+        names = " and ".join(blind.people)
+        if blind.is_complete:
+            return _looking(names, f"{names} are done here, unseen by each other. {_MERGE}")
+        if person not in blind.people:
+            return _looking(names, f"{names} annotate this image unseen by each other. {_MERGE}")
+        lease = {"person": person, "token": 0, "is_mine": True, "is_held": False}
+        return {"lease": lease, "may_take": False, "notice": ""}
+
+    def _assigned_to_others(self, image_id: int, person: str, now: datetime) -> str:
+        """For whom an image is that is not the person's; "" where they may work on it."""
+        assigned = self._store.list_assigned(image_id)
+        if not assigned or any(one.person == person or one.done_at for one in assigned):
+            return ""
+        lease = self._store.get_lease(image_id)
+        if lease is not None and lease.person == person and is_live(lease, now):
+            return ""  # they were at work when it was given to somebody else
+        return " and ".join(one.person for one in assigned)
 
     def _leave(self, body: HereBody, person: str, now: datetime) -> None:
         left = body.image_id if body.wish == "leave" else body.left
@@ -106,6 +166,12 @@ class Together:
             for who, image_id in sorted(seen, key=lambda one: (one[0], one[1] or 0))
             if who != person
         ]
+
+
+def _looking(holder: str, text: str) -> dict[str, Any]:
+    """Somebody else's turn, which nobody takes over."""
+    lease = {"person": holder, "token": 0, "is_mine": False, "is_held": True}
+    return {"lease": lease, "may_take": False, "notice": text}
 
 
 def _to_json(lease: Lease, person: str, now: datetime) -> dict[str, Any]:

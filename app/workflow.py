@@ -74,11 +74,12 @@ class Workflow:
         self._labelling = Lock()  # the model itself uses all cores
         self._labelled = labelled
 
-    def open_image(self, image_id: int, *, include_deleted: bool = False) -> list[Instance]:
-        """Read an image's instances, and decode it ahead of the first box."""
-        image = self.store.get_image(image_id)
-        self._pixels(image)
-        return self.store.list_instances(image_id, include_deleted=include_deleted)
+    def open_image(
+        self, image_id: int, *, include_deleted: bool = False, viewer: str | None = None
+    ) -> list[Instance]:
+        """Read the instances that a person sees of an image; decode it ahead of the first box."""
+        self._pixels(self.store.get_image(image_id))
+        return self.store.list_instances(image_id, include_deleted=include_deleted, viewer=viewer)
 
     def tile(self, image: Image, level: int, column: int, row: int) -> Tile:
         """A tile of an image's pyramid; see Pyramids.tile."""

@@ -150,6 +150,7 @@ class _Run:
             loses=self._format.loses,
             renamed=renamed(self._images, self._names),
         )
+        report.left_out += self._blind()
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=target.parent) as folder:
             archive = Path(folder, "export.zip")
@@ -159,6 +160,15 @@ class _Run:
             self._finish(archive, report, rasters=rasters)
             move_whole(archive, target)
         return report
+
+    def _blind(self) -> list[str]:
+        """A line for each image whose masks are not everybody's yet."""
+        names = {image.id: image.file_name for image in self._images}
+        return [
+            f"{names[blind.image_id]} is annotated blind by {' and '.join(blind.people)} and not"
+            " merged yet: its masks are not in this export"
+            for blind in self._store.list_blind(self._project_id)
+        ]
 
     def _sheets(self, report: ExportReport) -> Iterator[Sheet]:
         """Each image with the instances that have a pixel; the others are noted."""

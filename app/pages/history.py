@@ -99,7 +99,11 @@ class HistoryPage:
         return self._lines(project_id, int(before), to_sieve(*sieve))
 
     def _lines(self, project_id: int, before: int | None, sieve: Sieve) -> Sequence[Any]:
-        listed = self._house.store.list_lines(project_id, sieve, before=before, limit=PAGE + 1)
+        house = self._house
+        viewer = house.access.viewer(house.caller(), project_id)
+        listed = house.store.list_lines(
+            project_id, sieve, before=before, limit=PAGE + 1, viewer=viewer
+        )
         found = list(islice(listed, PAGE + 1))
         more = found[PAGE - 1].id if len(found) > PAGE else 0
         html = lines_table(found[:PAGE], NOTHING if sieve != Sieve() else EMPTY)

@@ -9,6 +9,7 @@ from app.access import Right
 from app.downloads import export_address
 from app.exchange import FORMATS, Tell, reader_titles
 from app.library import Step
+from app.pages.assign import AssignSection
 from app.pages.batch import BatchSection
 from app.pages.house import (
     QUIET,
@@ -65,6 +66,7 @@ class LibraryPage:
                 self._lay_import()
                 BatchSection(house, project, stamp, tab)
                 self._lay_export()
+        AssignSection(house, project, stamp, tab)
         for change in self._changes:
             change(self.show, project, [images, categories, old_name], **QUIET)
 

@@ -94,9 +94,9 @@ class Data:
         """Add a category, or find the one of that name."""
         return self._store.add_category(project_id, body.name)
 
-    def images(self, project_id: int) -> Mapping[str, Any]:
+    def images(self, project_id: int, request: Request) -> Mapping[str, Any]:
         """The images of a project, each with its counts."""
-        summaries = self._store.list_images(project_id)
+        summaries = self._store.list_images(project_id, request.state.person)
         return {"images": [vars(s.image) | {"counts": s.counts} for s in summaries]}
 
     async def upload(self, project_id: int, request: Request, file_name: FileName) -> object:

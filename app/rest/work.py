@@ -70,9 +70,13 @@ class Work:
         door.add(f"POST {project}/models/{{number}}/use", self.use, train, wire.Model)
         door.add(f"POST {project}/roll-back", self.roll_back, train, wire.Model)
 
-    def instances(self, image_id: int) -> Mapping[str, Any]:
-        """The instances of an image with their masks; deleted ones are left out."""
-        return {"instances": [_flat(one) for one in self._store.list_instances(image_id)]}
+    def instances(self, image_id: int, request: Request) -> Mapping[str, Any]:
+        """The instances of an image with their masks; deleted ones are left out.
+
+        Of an image that is annotated blind they are your own.
+        """
+        found = self._store.list_instances(image_id, viewer=request.state.person)
+        return {"instances": [_flat(one) for one in found]}
 
     def add_boxes(self, image_id: int, body: wire.NewBoxes, request: Request) -> Mapping[str, Any]:
         """Add boxes as proposals that have no mask yet, all of them or none."""

@@ -7,6 +7,7 @@ thread-safe: one store serves all threads of the server, each with a connection 
 from pathlib import Path
 
 from app.store.accounts import Accounts
+from app.store.assignments import Assignments
 from app.store.audit import Audit
 from app.store.database import no_such
 from app.store.foreign import Foreign
@@ -27,7 +28,7 @@ __all__ = ["Store", "fill", "newest_version", "no_such"]
 
 class Store(
     Projects, Images, Incoming, Jobs, Models, People, Foreign, Accounts, Logins, Audit, Leases,
-    Histories, Tables, Soundness,
+    Histories, Assignments, Tables, Soundness,
 ):  # fmt: skip
     """All that the studio remembers; see the base classes for what it can be asked.
 

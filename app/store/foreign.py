@@ -9,6 +9,7 @@ from app import schema
 from app.records import Image, Instance, State
 from app.store.database import Database, fetch
 from app.store.engines import insert_into
+from app.store.layers import of_everybody
 from app.store.rows import IMAGE, INSTANCE, row_to_image, row_to_instance
 
 Fields = Mapping[str, Any]
@@ -77,6 +78,7 @@ def _instances(states: Collection[State], family: str) -> Select[Any]:
         .join(schema.revision, schema.HEAD)
         .join(schema.image, schema.image.c.id == schema.instance.c.image_id)
         .where(schema.revision.c.state.in_([str(state) for state in sorted(states)]))
+        .where(of_everybody())
         .order_by(schema.image.c.number, schema.instance.c.number)
     )
     return _with_fields(heads, schema.instance.c.id, "instance", family)

@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 
 from app import schema
-from app.records import Line, Revision, Sieve, State
+from app.records import Line, Revision, Sieve, State, Viewer
 from app.store.database import Database, fetch
+from app.store.layers import open_to
 from app.store.rows import REVISION, row_to_revision
 
 _STREAM = {"yield_per": 1000}  # rows read at a time
@@ -30,6 +31,7 @@ class Histories(Database):
         *,
         before: int | None = None,
         limit: int | None = None,
+        viewer: Viewer | None = None,
     ) -> Iterator[Line]:
         """Stream a project's revisions without their masks, the newest first.
 
@@ -38,11 +40,13 @@ class Histories(Database):
             sieve: which.
             before: id of the revision after which the list goes on.
             limit: how many at most; None for all.
+            viewer: who reads; what others annotate blind is sealed. None may read all.
 
         Raises:
             NotFound: there is no such project.
         """
-        query = _sifted(_lines(project_id), sieve).order_by(schema.revision.c.id.desc())
+        query = _sifted(_lines(project_id), sieve).where(open_to(viewer))
+        query = query.order_by(schema.revision.c.id.desc())
         if before is not None:
             query = query.where(schema.revision.c.id < before)
         with self._read() as connection:

@@ -10,6 +10,7 @@ from app import schema
 from app.records import Image, ImageSummary, Sketch, Split, State, TakenImage
 from app.session import COUNTABLE
 from app.store.database import Database, fetch
+from app.store.layers import of_everybody, shown_to
 from app.store.projects import take_numbers
 from app.store.rows import IMAGE, SKETCH, row_to_image, row_to_sketch
 
@@ -56,8 +57,13 @@ class Images(Database):
             rows = connection.execute(select(schema.image).order_by(schema.image.c.id))
             return [row_to_image(row) for row in rows]
 
-    def list_images(self, project_id: int) -> list[ImageSummary]:
+    def list_images(self, project_id: int, viewer: str | None = None) -> list[ImageSummary]:
         """A project's images by number, each with its instances counted by state.
+
+        Args:
+            project_id: the project.
+            viewer: whose own instances count, too, where an image is annotated blind; None for
+                what is everybody's.
 
         Raises:
             NotFound: there is no such project.
@@ -66,7 +72,7 @@ class Images(Database):
         query: Select[Any] = (
             select(*IMAGE, revision.c.state, func.count(revision.c.id).label("n"))
             .select_from(image)
-            .outerjoin(instance, instance.c.image_id == image.c.id)
+            .outerjoin(instance, (instance.c.image_id == image.c.id) & shown_to(viewer))
             .outerjoin(revision, schema.HEAD)
             .where(image.c.project_id == project_id)
             .group_by(image.c.id, revision.c.state)
@@ -82,8 +88,12 @@ class Images(Database):
                 counts[row.id][State(row.state)] = row.n
         return [ImageSummary(image, counts[key]) for key, image in images.items()]
 
-    def list_sketches(self, project_id: int) -> list[Sketch]:
+    def list_sketches(self, project_id: int, viewer: str | None = None) -> list[Sketch]:
         """All instances of a project that are not deleted, without their masks, by number.
+
+        Args:
+            project_id: the project.
+            viewer: see `list_images`.
 
         Raises:
             NotFound: there is no such project.
@@ -93,7 +103,11 @@ class Images(Database):
             select(*SKETCH)
             .select_from(instance)
             .join(revision, schema.HEAD)
-            .where(instance.c.project_id == project_id, revision.c.state != str(State.DELETED))
+            .where(
+                instance.c.project_id == project_id,
+                revision.c.state != str(State.DELETED),
+                shown_to(viewer),
+            )
             .order_by(instance.c.number)
         )
         with self._read() as connection:
@@ -112,7 +126,7 @@ class Images(Database):
         instance = schema.instance
         query = (
             select(instance.c.image_id, func.max(instance.c.head_id).label("newest"))
-            .where(instance.c.project_id == project_id)
+            .where(instance.c.project_id == project_id, of_everybody())
             .group_by(instance.c.image_id)
         )
         with self._read() as connection:

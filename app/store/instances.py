@@ -1,24 +1,32 @@
 """Instances and their history: nothing that was acknowledged is ever lost."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from app import schema
 from app.errors import Conflict, LeaseLost, NotAllowed
 from app.leases import refuses
-from app.records import Draft, Image, Instance, NewInstance, Revision, State, Work
+from app.records import Draft, Image, Instance, NewInstance, Revision, State, Viewer, Work
 from app.session import COUNTABLE, check_draft, check_transition
 from app.store.database import Database, fetch
 from app.store.engines import insert_rows
+from app.store.heads import get_head, head_id, heads, history, in_states, list_heads
+from app.store.layers import (
+    blind_in,
+    find_layer,
+    late_in_layer,
+    layer_for,
+    of_everybody,
+    open_to,
+    shown_to,
+)
 from app.store.leases import find_lease
 from app.store.projects import take_numbers
 from app.store.rows import (
     IMAGE,
-    INSTANCE,
-    REVISION,
     draft_to_values,
     row_to_image,
     row_to_instance,
@@ -52,7 +60,7 @@ class Instances(Database):
         """
         with self._write() as connection:
             made = self.add_instances([NewInstance(image_id, draft)], person, reason, now)[0]
-            _add_effort(connection, _head_id(connection, made.id), work)
+            _add_effort(connection, head_id(connection, made.id), work)
         return made
 
     def add_instances(
@@ -70,13 +78,26 @@ class Instances(Database):
             return []
         with self._write() as connection:
             first = self.put_instances(instances, person, reason, now)
-            found = connection.execute(_heads().where(schema.instance.c.id >= first)).all()
+            found = connection.execute(heads().where(schema.instance.c.id >= first)).all()
             return [row_to_instance(row) for row in found]
 
     def put_instances(
-        self, instances: Sequence[NewInstance], person: str, reason: str, now: datetime
+        self,
+        instances: Sequence[NewInstance],
+        person: str,
+        reason: str,
+        now: datetime,
+        layers: Mapping[int, str] | None = None,
     ) -> int:
         """Add many instances as `add_instances` does, without reading them back.
+
+        Args:
+            instances: what to add, and where.
+            person: who adds them.
+            reason: why.
+            now: the time.
+            layers: whose own they are, by image; None where the person's, if the image is
+                annotated blind.
 
         Returns:
             The id of the first; the others follow it in order.
@@ -91,7 +112,9 @@ class Instances(Database):
             for new in instances:
                 check_transition(None, new.draft.state)
                 check.draft(new.draft, rows[new.image_id])
-            return _insert(connection, project_id, instances, (person, reason, now))
+            if layers is None:
+                layers = _layers(connection, project_id, images, person)
+            return _insert(connection, project_id, instances, (person, reason, now), layers)
 
     def get_instance(self, instance_id: int) -> Instance:
         """One instance at its head, deleted or not.
@@ -100,19 +123,34 @@ class Instances(Database):
             NotFound: there is none with this id.
         """
         with self._read() as connection:
-            return _get(connection, instance_id)
+            return get_head(connection, instance_id)
 
-    def list_instances(self, image_id: int, *, include_deleted: bool = False) -> list[Instance]:
+    def list_instances(
+        self, image_id: int, *, include_deleted: bool = False, viewer: str | None = None
+    ) -> list[Instance]:
         """An image's instances by number.
+
+        Args:
+            image_id: the image.
+            include_deleted: those, too.
+            viewer: who works there, and sees their own of what is annotated blind; None for what
+                is everybody's.
 
         Raises:
             NotFound: there is no such image.
         """
         states = frozenset(State) if include_deleted else COUNTABLE
-        query = _heads().where(schema.image.c.id == image_id, _in_states(states))
         with self._read() as connection:
             fetch(connection, schema.image, image_id)
-            return [row_to_instance(row) for row in connection.execute(query)]
+            return list_heads(connection, image_id, shown_to(viewer), states)
+
+    def may_see(self, instance_id: int, viewer: Viewer) -> bool:
+        """Whether an instance is not sealed to somebody, since another one annotates it blind."""
+        query = select(schema.instance.c.id).where(
+            schema.instance.c.id == instance_id, open_to(viewer)
+        )
+        with self._read() as connection:
+            return connection.execute(query).one_or_none() is not None
 
     def list_project_instances(
         self, project_id: int, states: Collection[State] = COUNTABLE
@@ -125,7 +163,9 @@ class Instances(Database):
             NotFound: there is no such project.
         """
         pictures = select(*IMAGE).where(schema.image.c.project_id == project_id)
-        query = _heads().where(schema.instance.c.project_id == project_id, _in_states(states))
+        query = heads().where(
+            schema.instance.c.project_id == project_id, in_states(states), of_everybody()
+        )
         with self._read() as connection:
             fetch(connection, schema.project, project_id)
             images = {row.id: row_to_image(row) for row in connection.execute(pictures)}
@@ -133,26 +173,31 @@ class Instances(Database):
                 yield images[row.image_id], row_to_instance(row)
 
     def list_project_revisions(self, project_id: int) -> Iterator[Revision]:
-        """Stream a project's whole history, oldest first, lost races included.
+        """Stream a project's history, oldest first, lost races included; layers are left out.
 
         Raises:
             NotFound: there is no such project.
         """
-        query = _history().where(schema.instance.c.project_id == project_id)
+        query = history().where(schema.instance.c.project_id == project_id, of_everybody())
         with self._read() as connection:
             fetch(connection, schema.project, project_id)
             for row in connection.execute(query, execution_options=_STREAM):
                 yield row_to_revision(row)
 
-    def list_image_revisions(self, image_id: int) -> list[Revision]:
+    def list_image_revisions(self, image_id: int, viewer: str | None = None) -> list[Revision]:
         """The whole history of an image's instances, oldest first, lost races included.
+
+        Args:
+            image_id: the image.
+            viewer: see `list_instances`.
 
         Raises:
             NotFound: there is no such image.
         """
         with self._read() as connection:
             fetch(connection, schema.image, image_id)
-            rows = connection.execute(_history().where(schema.image.c.id == image_id))
+            seen = (schema.image.c.id == image_id, shown_to(viewer))
+            rows = connection.execute(history().where(*seen))
             return [row_to_revision(row) for row in rows]
 
     def list_revisions(self, instance_id: int) -> list[Revision]:
@@ -163,7 +208,7 @@ class Instances(Database):
         """
         with self._read() as connection:
             fetch(connection, schema.instance, instance_id)
-            rows = connection.execute(_history().where(schema.instance.c.id == instance_id))
+            rows = connection.execute(history().where(schema.instance.c.id == instance_id))
             return [row_to_revision(row) for row in rows]
 
     def save_instance(
@@ -180,8 +225,8 @@ class Instances(Database):
 
         Raises:
             Conflict: somebody saved first; this draft is kept as a revision beside theirs.
-            LeaseLost: somebody else works on the image under a newer lease than `work` names;
-                this draft is kept in the same way.
+            LeaseLost: somebody else works on the image under a newer lease than `work` names, or
+                it is not annotated blind any more; this draft is kept in the same way.
             NotFound: there is no such instance, category or model.
             NotAllowed: the state may not follow, needs a mask, the category is another project's,
                 or there never was such a version.
@@ -190,22 +235,19 @@ class Instances(Database):
         """
         saving = (person, reason, now)
         with self._write() as connection:
-            old = _get(connection, instance_id)
+            old = get_head(connection, instance_id)
             _check_version(old, expected_version)
             image = fetch(connection, schema.image, old.image_id)
             Checker(connection, image.project_id).draft(draft, image)
-            holder = _holder(connection, old, (person, now), work.token)
-            if holder is None and expected_version == old.version:
+            late = _too_late(connection, old, (person, now), work.token)
+            if not late and expected_version == old.version:
                 check_transition(old.draft.state, draft.state)
                 return _advance(connection, old, draft, saving, work)
             kept = _add_revision(connection, instance_id, expected_version + 1, draft, saving, 1)
             _add_effort(connection, kept, work)
         # Raised only after the commit: the late draft must be kept.
-        if holder is not None:
-            raise LeaseLost(
-                f"{holder or 'somebody'} works on this image now; yours is kept as revision {kept}",
-                kept,
-            )
+        if late:
+            raise LeaseLost(f"{late}; yours is kept as revision {kept}", kept)
         raise Conflict(
             f"{old.person or 'somebody'} saved version {old.version} first; yours is kept as"
             f" revision {kept}, load theirs and decide",
@@ -240,44 +282,6 @@ class Checker:
 _Saving = tuple[str, str, datetime]  # person, reason, now
 
 
-def _heads() -> Select[Any]:
-    """All instances at their heads, by number."""
-    return (
-        select(*INSTANCE)
-        .select_from(schema.instance)
-        .join(schema.revision, schema.HEAD)
-        .join(schema.image, schema.image.c.id == schema.instance.c.image_id)
-        .order_by(schema.instance.c.number)
-    )
-
-
-def _history() -> Select[Any]:
-    """All revisions, oldest first."""
-    return (
-        select(*REVISION, schema.instance.c.image_id)
-        .select_from(schema.revision)
-        .join(schema.instance, schema.instance.c.id == schema.revision.c.instance_id)
-        .join(schema.image, schema.image.c.id == schema.instance.c.image_id)
-        .outerjoin(schema.effort, schema.effort.c.revision_id == schema.revision.c.id)
-        .order_by(schema.revision.c.id)
-    )
-
-
-def _in_states(states: Collection[State]) -> Any:  # noqa: ANN401 - SQLAlchemy's own type
-    return schema.revision.c.state.in_([str(state) for state in sorted(states)])
-
-
-def _get(connection: Connection, instance_id: int) -> Instance:
-    fetch(connection, schema.instance, instance_id)
-    query = _heads().where(schema.instance.c.id == instance_id)
-    return row_to_instance(connection.execute(query).one())
-
-
-def _head_id(connection: Connection, instance_id: int) -> int:
-    query = select(schema.instance.c.head_id).where(schema.instance.c.id == instance_id)
-    return int(connection.execute(query).scalar_one())
-
-
 def _one_project(images: Collection[Row[Any]]) -> int:
     owners = {image.project_id for image in images}
     if len(owners) > 1:
@@ -292,8 +296,21 @@ def _check_version(old: Instance, expected: int) -> None:
         )
 
 
+def _layers(
+    connection: Connection, project_id: int, images: Iterable[int], person: str
+) -> Mapping[int, str]:
+    """Whose own new instances are, for images that are annotated blind."""
+    blind = set(images) & set(blind_in(connection, project_id))
+    found = {image_id: layer_for(connection, image_id, person) for image_id in sorted(blind)}
+    return {image_id: layer for image_id, layer in found.items() if layer is not None}
+
+
 def _insert(
-    connection: Connection, project_id: int, instances: Sequence[NewInstance], saving: _Saving
+    connection: Connection,
+    project_id: int,
+    instances: Sequence[NewInstance],
+    saving: _Saving,
+    layers: Mapping[int, str],
 ) -> int:
     """Insert checked instances with their first revisions; return the first instance's id."""
     number = take_numbers(connection, project_id, "next_instance", len(instances))
@@ -310,6 +327,10 @@ def _insert(
         for i, new in enumerate(instances)
     )
     insert_rows(connection, schema.revision, columns, revisions)
+    placed = enumerate(instances if layers else ())
+    own_of = [(first + i, layers[n.image_id]) for i, n in placed if n.image_id in layers]
+    if own_of:
+        insert_rows(connection, schema.layer, ("instance_id", "person"), own_of)
     return first
 
 
@@ -319,14 +340,22 @@ def next_id(connection: Connection, table: str) -> int:
     return int(connection.execute(select(func.coalesce(highest, 0))).scalar_one()) + 1
 
 
-def _holder(
+def _too_late(
     connection: Connection, old: Instance, by: tuple[str, datetime], token: int | None
-) -> str | None:
-    """Who works on the instance's image under a newer lease than the saver's; None if nobody."""
+) -> str:
+    """Why a save comes too late whatever its version; "" if it does not.
+
+    In a layer nobody else works, so that no lease is asked for.
+    """
+    layer = find_layer(connection, old.id)
+    if layer is not None:
+        return late_in_layer(connection, old.image_id, layer, by[0])
     if token is None:
-        return None
+        return ""
     lease = find_lease(connection, old.image_id)
-    return lease.person if lease is not None and refuses(lease, by[0], token, by[1]) else None
+    if lease is None or not refuses(lease, by[0], token, by[1]):
+        return ""
+    return f"{lease.person or 'somebody'} works on this image now"
 
 
 def _advance(
@@ -338,7 +367,7 @@ def _advance(
     _add_effort(connection, head, work)
     change = update(schema.instance).where(schema.instance.c.id == bindparam("key"))
     connection.execute(change, {"key": old.id, "head_id": head, "version": version})
-    return _get(connection, old.id)
+    return get_head(connection, old.id)
 
 
 def _add_revision(

@@ -8,9 +8,10 @@ from sqlalchemy import func, select
 
 from app import schema
 from app.errors import NotAllowed
-from app.records import Comment
+from app.records import Comment, Viewer
 from app.store.database import Database, fetch
 from app.store.engines import insert_into
+from app.store.layers import said_to
 from app.store.rows import row_to_comment
 from mal_core.errors import InputError
 
@@ -66,22 +67,28 @@ class People(Database):
             made = schema.comment.insert().returning(schema.comment)
             return row_to_comment(connection.execute(made, values).one())
 
-    def list_comments(self, image_id: int) -> list[Comment]:
+    def list_comments(self, image_id: int, viewer: Viewer | None = None) -> list[Comment]:
         """The comments on an image and its instances, oldest first.
+
+        Args:
+            image_id: the image.
+            viewer: who reads; what others say who annotate it blind is sealed. None may read all.
 
         Raises:
             NotFound: there is no such image.
         """
         table = schema.comment
-        query = select(table).where(table.c.image_id == image_id).order_by(table.c.id)
+        query = select(table).where(table.c.image_id == image_id, said_to(viewer))
+        query = query.order_by(table.c.id)
         with self._read() as connection:
             fetch(connection, schema.image, image_id)
             return [row_to_comment(row) for row in connection.execute(query)]
 
-    def newest_comment(self, image_id: int) -> int:
-        """Id of the newest comment on an image or its instances; 0 while there is none."""
+    def newest_comment(self, image_id: int, viewer: Viewer | None = None) -> int:
+        """Id of the newest of `list_comments`; 0 while there is none."""
         table = schema.comment
-        query = select(func.coalesce(func.max(table.c.id), 0)).where(table.c.image_id == image_id)
+        query = select(func.coalesce(func.max(table.c.id), 0))
+        query = query.where(table.c.image_id == image_id, said_to(viewer))
         with self._read() as connection:
             return int(connection.execute(query).scalar_one())
 

@@ -8,6 +8,7 @@ from sqlalchemy import Row
 from app import schema
 from app.people import Entry, Login, Member, Role, Token, User
 from app.records import (
+    Assignment,
     Category,
     Comment,
     Draft,
@@ -146,6 +147,11 @@ def row_to_revision(row: Row[Any]) -> Revision:
 def row_to_lease(row: Row[Any]) -> Lease:
     """Of a row of lease."""
     return Lease(row.image_id, row.person, row.token, row.expires_at)
+
+
+def row_to_assignment(row: Row[Any]) -> Assignment:
+    """Of a row of assignment."""
+    return Assignment(row.image_id, row.person, row.assigned_by, row.assigned_at, row.done_at)
 
 
 def row_to_comment(row: Row[Any]) -> Comment:

@@ -14,6 +14,7 @@ import torch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from app.access import Access
 from app.accounts import Accounts
 from app.api import Api, install
 from app.auth import Sessions
@@ -119,7 +120,7 @@ def api(studio: Studio) -> Api:
     made = Api(studio.workflow, studio.sessions)
     health = Health(studio.settings, studio.store, lambda: NOW)
     Desk(made, studio.store, Review(studio.store, lambda: NOW), health)
-    Together(made, studio.store, lambda: NOW)
+    Together(made, studio.store, lambda: NOW, Access(studio.store).may_review)
     return made
 
 

@@ -36,6 +36,7 @@ def routes(instance: Instance) -> list[tuple[str, str, Any]]:
         ("GET", "/mal/preferences", None),
         ("PUT", "/mal/preferences", {"hand": "left"}),
         ("POST", "/mal/here", {"project_id": 1, "image_id": image}),
+        ("POST", "/mal/done", {"image_id": image, "is_done": True}),
         ("POST", "/mal/categories", {"project_id": 1, "name": "new"}),
     ]
 

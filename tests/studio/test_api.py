@@ -53,6 +53,7 @@ def test_a_project_comes_with_its_model_categories_and_images(
         "height": 400,
         "notice": "",
         "counts": {"proposed": 1, "corrected": 0, "accepted": 1, "rejected": 0},
+        "assigned": [],
     }
 
 

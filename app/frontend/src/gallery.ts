@@ -8,7 +8,7 @@
 import type { Past } from "./history";
 import { Images, type Loaded } from "./images";
 import type { Transport } from "./transport";
-import type { Annotation, Category, Counts, ImageInfo, Project, State } from "./types";
+import type { Annotation, Assigned, Category, Counts, ImageInfo, Project, State } from "./types";
 
 export interface GalleryPorts {
   /** The present image goes away. */
@@ -173,6 +173,16 @@ export class Gallery {
     if (!this.project) return;
     const others = this.project.categories.filter(({ id }) => id !== category.id);
     this.adopt({ ...this.project, categories: [...others, category] });
+  }
+
+  /** Somebody is done with an image, or not yet. */
+  setAssigned(imageId: number, assigned: readonly Assigned[]): void {
+    if (!this.project) return;
+    const images = this.project.images.map((one) =>
+      one.id === imageId ? { ...one, assigned } : one,
+    );
+    if (this.info?.id === imageId) this.info = { ...this.info, assigned };
+    this.adopt({ ...this.project, images });
   }
 
   countsOf(info: ImageInfo): Counts {

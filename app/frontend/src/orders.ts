@@ -3,6 +3,7 @@
 import type { Appearance } from "./appearance";
 import type { Commands } from "./commands";
 import type { Conflict } from "./conflicts";
+import { finish } from "./finish";
 import type { Foresight } from "./foresight";
 import type { Gallery } from "./gallery";
 import type { Habits } from "./habits";
@@ -138,6 +139,10 @@ export class CrewOrders implements Orders {
 
   takeImage(): void {
     void this.crew.presence.take();
+  }
+
+  setDone(isDone: boolean): void {
+    void finish(this.crew, isDone);
   }
 
   look(): void {

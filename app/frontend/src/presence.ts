@@ -29,6 +29,7 @@ export interface HereAnswer {
     readonly is_held: boolean; // by somebody else
   } | null;
   readonly may_take: boolean;
+  readonly notice: string; // why it is not this person's turn; "" where the lease says it
   readonly here: readonly Other[];
   readonly newest_comment: number;
 }
@@ -51,6 +52,7 @@ export class Presence {
   heldBy = ""; // who works on the open image in this person's place; "" when it is theirs
   isFree = false; // they left it since
   mayTake = false;
+  notice = ""; // why it is not theirs, where the lease does not say it
   private place: { readonly projectId: number; readonly imageId: number } | null = null;
   private readonly tokens = new Map<number, number>(); // of this page's leases, by image
   private readonly end: () => void;
@@ -115,8 +117,10 @@ export class Presence {
     }
   }
 
-  private learn({ lease, may_take, here, newest_comment }: HereAnswer, imageId: number): void {
+  private learn(answer: HereAnswer, imageId: number): void {
+    const { lease, may_take, notice, here, newest_comment } = answer;
     this.others = here;
+    this.notice = notice;
     this.mayTake = may_take;
     this.isFree = !lease?.is_held;
     if (lease?.is_mine) {
@@ -136,9 +140,11 @@ export class Presence {
   }
 }
 
+type Turn = Pick<Presence, "heldBy" | "isFree" | "notice">;
+
 /** What the banner over an image says that somebody else has; "" when nobody does. */
-export function heldText({ heldBy, isFree }: Pick<Presence, "heldBy" | "isFree">): string {
-  if (heldBy === "") return "";
+export function heldText({ heldBy, isFree, notice }: Turn): string {
+  if (heldBy === "" || notice !== "") return heldBy && notice;
   return isFree
     ? `${heldBy} has left this image. You only look at it.`
     : `${heldBy} is working on this image. You can look and comment.`;

@@ -17,12 +17,13 @@ export interface Filter {
   readonly person: string | null; // who saved it last
   readonly model_id: number | null;
   readonly flagged: boolean | null;
+  readonly mine: boolean | null; // only images of the person's that they are not done with
   readonly finding: string | null; // of the Health page; which masks those are, the server knows
 }
 
 export const EVERYTHING: Filter = {
   ...{ states: [], category_id: null, low: null, high: null },
-  ...{ person: null, model_id: null, flagged: null, finding: null },
+  ...{ person: null, model_id: null, flagged: null, finding: null, mine: null },
 };
 export const TO_REVIEW: Filter = { ...EVERYTHING, states: ["proposed"] };
 
@@ -39,7 +40,7 @@ type Item = Pick<
   | "flagged"
 >;
 
-/** Whether a mask passes all but the finding, by the server's rule (`app/review.py`). */
+/** Whether a mask passes all but the finding and whose image it is, by the server's rule (`app/review.py`). */
 export function passes(wanted: Filter, item: Item): boolean {
   const { states } = wanted;
   const { state } = item;
@@ -97,6 +98,7 @@ interface Entry {
 export class Queue {
   filter: Filter = TO_REVIEW;
   taken: ReadonlySet<number> = new Set(); // images others work on; one does not go there
+  mine: ReadonlySet<number> = new Set(); // images of the person's that they are not done with
   private entries: Entry[] = [];
 
   /** Take the server's order over. */
@@ -109,8 +111,11 @@ export class Queue {
   /** Follow what an image's masks are now: all of them are given, deleted ones left out. */
   show(imageId: number, items: readonly Item[]): void {
     const isOfFinding = this.filter.finding !== null;
+    const isHere = this.filter.mine !== true || this.mine.has(imageId);
     const passing = new Map(
-      items.filter((one) => passes(this.filter, one)).map(({ id, version }) => [id, version]),
+      items
+        .filter((one) => isHere && passes(this.filter, one))
+        .map(({ id, version }) => [id, version]),
     );
     for (const entry of this.entries) {
       if (entry.imageId !== imageId) continue;

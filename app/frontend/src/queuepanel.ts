@@ -2,6 +2,7 @@
 
 import { BulkPanel } from "./bulkpanel";
 import { el, setAttribute, setText } from "./dom";
+import { DutyPanel } from "./dutypanel";
 import { icon } from "./icons";
 import { signed } from "./keysigns";
 import { EVERYTHING, type Filter, isSame, TO_REVIEW } from "./queue";
@@ -28,6 +29,7 @@ export class QueuePanel {
   private readonly steps: readonly HTMLButtonElement[];
   private readonly bulk: BulkPanel;
   private readonly mode: HTMLButtonElement;
+  private readonly duty: DutyPanel;
   private usual: Filter = TO_REVIEW; // unless the person filters
 
   constructor(private readonly orders: Orders) {
@@ -42,6 +44,7 @@ export class QueuePanel {
     ];
     this.bounds = { low: this.bound("low", "Least score"), high: this.bound("high", "Most score") };
     this.bulk = new BulkPanel(orders);
+    this.duty = new DutyPanel(orders);
     this.mode = actionButton(orders, "reviewer", "eye", "Reviewer", { look: "", text: true });
     this.build();
   }
@@ -58,6 +61,7 @@ export class QueuePanel {
     const { walk, reviewing } = view;
     const { queue } = walk;
     this.bulk.update(view);
+    this.duty.update(view);
     this.usual = reviewing.filter;
     setAttribute(this.mode, "aria-pressed", String(reviewing.isOn));
     const { masks, images } = queue.left;
@@ -94,6 +98,7 @@ export class QueuePanel {
     );
     this.form.hidden = true;
     this.form.append(
+      this.select("mine", "Images"),
       this.select("states", "State"),
       this.select("category_id", "Category"),
       el("div", { class: "mal-line" }, el("span", { class: "mal-label" }, "Score"), range),
@@ -103,7 +108,16 @@ export class QueuePanel {
     );
     const below = el("div", { class: "mal-below" }, this.bulk.element, this.mode);
     const steps = el("div", { class: "mal-answers" }, ...this.steps);
-    this.element.append(head, this.form, this.finding, this.hint, this.clear, steps, below);
+    this.element.append(
+      head,
+      this.form,
+      this.finding,
+      this.hint,
+      this.clear,
+      steps,
+      this.duty.element,
+      below,
+    );
     this.opener.addEventListener("click", () => {
       this.toggle();
     });
@@ -122,6 +136,9 @@ export class QueuePanel {
     const states = STATES.map((state): Option => [state, STATE_NAMES[state]]);
     const named = models.map(({ id, name }): Option => [`${id}`, name]);
     const flags: readonly Option[] = [ANY, ["true", "Flagged"], ["false", "Not flagged"]];
+    const isDealt = project?.images.some(({ assigned }) => assigned.length > 0) ?? false;
+    this.fields.get("mine")?.closest("label")?.toggleAttribute("hidden", !isDealt);
+    this.show("mine", [ANY, ["true", "Yours, left"]], filter.mine);
     this.show("states", [ANY, ...states], filter.states.join());
     this.show("category_id", [ANY, ...categories], filter.category_id);
     this.show(
@@ -191,6 +208,6 @@ function emptyText(view: View, isFiltered: boolean, isReviewer: boolean): string
 function toValue(part: Part, text: string): unknown {
   if (text === "") return EVERYTHING[part];
   if (part === "states") return [text];
-  if (part === "flagged") return text === "true";
+  if (part === "flagged" || part === "mine") return text === "true";
   return part === "person" ? text : Number(text);
 }

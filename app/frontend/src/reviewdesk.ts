@@ -2,6 +2,7 @@
 
 import { Bulk } from "./bulk";
 import { Comments } from "./comments";
+import { othersLeft } from "./duty";
 import { heartbeat } from "./heartbeat";
 import type { Crew } from "./orders";
 import { Presence } from "./presence";
@@ -55,7 +56,8 @@ function presenceOf(crew: Crew, walk: Walk, comments: Comments): Presence {
       if (isLooking && editor.image) void sync.refresh(editor.image.id);
     },
     onChange: () => {
-      walk.queue.taken = presence.taken;
+      const theirs = crew.project && !presence.mayTake ? othersLeft(crew.project) : [];
+      walk.queue.taken = new Set([...presence.taken, ...theirs]);
       crew.update();
     },
   });
@@ -84,7 +86,7 @@ export function deskPorts(crew: Crew): DeskPorts {
 }
 
 /** Wait for the last saves; false when they do not get through in time. */
-async function drained({ sync: { saves } }: Crew): Promise<boolean> {
+export async function drained({ sync: { saves } }: Pick<Crew, "sync">): Promise<boolean> {
   const late = new Promise((resolve) => setTimeout(resolve, PATIENCE));
   await Promise.race([saves.drained(), late]);
   return saves.pending === 0;

@@ -1,7 +1,7 @@
 /** A reviewer's work: accept and go on, or send back with a word on what is to be mended. */
 
 import type { Comments } from "./comments";
-import { isSame, TO_REVIEW } from "./queue";
+import { type Filter, isSame, TO_REVIEW } from "./queue";
 import { recall } from "./remember";
 import type { View } from "./view";
 import type { Walk } from "./walk";
@@ -21,8 +21,9 @@ export class Reviewing {
   ) {}
 
   /** What the queue shows unless the person filters: a reviewer looks at what others corrected. */
-  get filter(): typeof TO_REVIEW {
-    return this.isOn ? DONE : TO_REVIEW;
+  get filter(): Filter {
+    if (this.isOn) return DONE;
+    return { ...TO_REVIEW, mine: this.walk.queue.mine.size > 0 ? true : null };
   }
 
   toggle(): void {

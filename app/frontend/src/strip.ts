@@ -1,5 +1,6 @@
 /** The strip of images with thumbnails, fetched when they come into sight, and their states. */
 
+import { dutyText } from "./duty";
 import { el, setAttribute, setText } from "./dom";
 import type { ImageInfo } from "./types";
 import { type Desk, type Orders, STATE_NAMES, STATES } from "./view";
@@ -9,6 +10,7 @@ interface Cell {
   readonly picture: HTMLImageElement;
   readonly dots: HTMLElement;
   readonly people: HTMLElement;
+  readonly owner: HTMLElement;
   shown: string;
 }
 
@@ -62,17 +64,18 @@ export class Strip {
     const picture = el("img", { alt: "", class: "mal-picture", draggable: "false" });
     const dots = el("span", { class: "mal-dots" });
     const people = el("span", { class: "mal-people" });
+    const owner = el("span", { class: "mal-owner" });
     const button = el("button", {
       type: "button",
       class: "mal-thumb",
       title: file_name,
       "data-image": id,
     });
-    button.append(el("span", { class: "mal-hidden" }, file_name), picture, dots, people);
+    button.append(el("span", { class: "mal-hidden" }, file_name), picture, owner, dots, people);
     button.addEventListener("click", () => {
       void this.orders.open(id);
     });
-    this.cells.set(id, { button, picture, dots, people, shown: "" });
+    this.cells.set(id, { button, picture, dots, people, owner, shown: "" });
     return button;
   }
 
@@ -82,6 +85,7 @@ export class Strip {
     setAttribute(cell.button, "aria-current", info.id === view.info?.id ? "true" : null);
     const here = view.presence.others.filter(({ image_id }) => image_id === info.id);
     setText(cell.people, here.map(({ person }) => person || "Somebody").join(", "));
+    setText(cell.owner, dutyText(info, view.project?.person ?? ""));
     const counts = view.countsOf(info);
     const shown = STATES.map((state) => counts[state]).join();
     if (shown === cell.shown) return;

@@ -6,6 +6,7 @@ import type { Failure } from "./saves";
 import type { TileRef } from "./tiles";
 import type {
   Annotation,
+  Assigned,
   Candidate,
   Category,
   Change,
@@ -147,6 +148,11 @@ export class Transport {
   async here(body: HereRequest, isLast: boolean): Promise<HereAnswer> {
     const options = { body, isQuiet: true, isLast };
     return this.json("POST", "here", options);
+  }
+
+  /** Say that one is done with an image of one's own, or not yet; the answer is whose it is. */
+  done(image_id: number, is_done: boolean): Promise<{ assigned: readonly Assigned[] }> {
+    return this.json("POST", "done", { body: { image_id, is_done } });
   }
 
   async propose(body: ProposeRequest, signal: AbortSignal): Promise<Proposal> {

@@ -75,6 +75,13 @@ export interface ImageInfo extends Size {
   readonly file_name: string;
   readonly notice: string;
   readonly counts: Counts;
+  readonly assigned: readonly Assigned[]; // to whom; to nobody: it is free for all
+}
+
+/** Somebody who is to do an image; several annotate it unseen by each other. */
+export interface Assigned {
+  readonly person: string;
+  readonly is_done: boolean;
 }
 
 export interface Project {

@@ -60,6 +60,8 @@ export interface Orders {
   sendBack(id: number, text: string): Promise<boolean>;
   /** Work on the open image in place of somebody else. */
   takeImage(): void;
+  /** Say that one is done with the open image, or not yet. */
+  setDone(isDone: boolean): void;
   /** Something is to be shown otherwise. */
   look(): void;
 }

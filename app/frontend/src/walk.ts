@@ -1,5 +1,6 @@
 /** Leads a person through the queue, across images, and reads it where it may have changed. */
 
+import { mineLeft } from "./duty";
 import { spoken } from "./panel";
 import { EVERYTHING, type Filter, Queue, TO_REVIEW } from "./queue";
 import { revealed } from "./reveal";
@@ -40,12 +41,18 @@ export class Walk {
   ) {}
 
   /** Another project is open, or the same one with other categories. */
-  onProject({ id }: Project): void {
-    if (id === this.projectId) return;
-    this.projectId = id;
+  onProject(project: Project): void {
+    const left = new Set(mineLeft(project));
+    const hadAny = this.queue.mine.size > 0;
+    this.queue.mine = left;
+    if (project.id === this.projectId) {
+      if (hadAny && left.size === 0 && this.queue.filter.mine) this.setFilter({ mine: null });
+      return;
+    }
+    this.projectId = project.id;
     this.queue.read([]);
     [this.people, this.models, this.hasRead] = [[], [], false];
-    this.setFilter(TO_REVIEW);
+    this.setFilter({ ...TO_REVIEW, mine: left.size > 0 ? true : null });
   }
 
   setFilter(part: Partial<Filter>): void {

@@ -29,7 +29,15 @@ function project(id: number, images: number, categories: string[] = []): Project
 
 function info(id: number): ImageInfo {
   const size = { width: 4, height: 4 };
-  return { id, number: id, file_name: `${id}.png`, notice: "", counts: COUNTS, ...size };
+  return {
+    id,
+    number: id,
+    file_name: `${id}.png`,
+    notice: "",
+    counts: COUNTS,
+    assigned: [],
+    ...size,
+  };
 }
 
 beforeEach(() => {

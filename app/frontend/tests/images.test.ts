@@ -4,7 +4,16 @@ import { Images } from "../src/images";
 import type { Transport } from "../src/transport";
 
 const COUNTS = { proposed: 0, corrected: 0, accepted: 0, rejected: 0 };
-const INFO = { id: 1, number: 1, file_name: "a", notice: "", counts: COUNTS, width: 4, height: 4 };
+const INFO = {
+  id: 1,
+  number: 1,
+  file_name: "a",
+  notice: "",
+  assigned: [],
+  counts: COUNTS,
+  width: 4,
+  height: 4,
+};
 
 let lists: number;
 let images: Images;

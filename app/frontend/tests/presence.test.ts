@@ -21,7 +21,7 @@ type Lease = NonNullable<HereAnswer["lease"]>;
 
 function lease(part: Partial<Lease> = {}): HereAnswer {
   const mine = { person: "Ada", token: 1, is_mine: true, is_held: false };
-  return { lease: { ...mine, ...part }, may_take: false, here: [], newest_comment: 0 };
+  return { lease: { ...mine, ...part }, may_take: false, notice: "", here: [], newest_comment: 0 };
 }
 
 const BOBS = lease({ person: "Bob", token: 2, is_mine: false, is_held: true });
@@ -145,9 +145,11 @@ describe("words about others", () => {
   });
 
   it("say who has the image, and that they left", () => {
-    expect(heldText({ heldBy: "", isFree: false })).toBe("");
-    expect(heldText({ heldBy: "Bob", isFree: false })).toContain("Bob is working");
-    expect(heldText({ heldBy: "Bob", isFree: true })).toContain("Bob has left");
+    expect(heldText({ heldBy: "", isFree: false, notice: "" })).toBe("");
+    expect(heldText({ heldBy: "Bob", isFree: false, notice: "" })).toContain("Bob is working");
+    expect(heldText({ heldBy: "Bob", isFree: true, notice: "" })).toContain("Bob has left");
+    expect(heldText({ heldBy: "Bob", isFree: false, notice: "For Bob." })).toBe("For Bob.");
+    expect(heldText({ heldBy: "", isFree: true, notice: "For Bob." })).toBe("");
   });
 
   it("only images that others work on are taken", async () => {

@@ -25,7 +25,15 @@ let [opened, said, told]: [number[], string[], string[]] = [[], [], []];
 let shown: ImageInfo;
 
 function info(id: number): ImageInfo {
-  return { ...IMAGE, id, number: id, file_name: `${id}.png`, notice: "", counts: COUNTS };
+  return {
+    ...IMAGE,
+    id,
+    number: id,
+    file_name: `${id}.png`,
+    notice: "",
+    counts: COUNTS,
+    assigned: [],
+  };
 }
 
 async function settle(): Promise<void> {
@@ -126,6 +134,24 @@ it("reads the queue again after a round, and says when nothing is left", async (
   await answers[1]([]);
   walk.go(1);
   expect(said.at(-1)).toBe("Nothing left to review.");
+});
+
+it("leads through the person's own images first, and then through all", async () => {
+  const done = [1, 2, 3].map((id) => ({
+    ...info(id),
+    assigned: id === 2 ? [{ person: "ada", is_done: true }] : [],
+  }));
+  const left = done.map((one) => ({
+    ...one,
+    assigned: one.assigned.map((whose) => ({ ...whose, is_done: false })),
+  }));
+  walk.onProject({ ...PROJECT, id: 2, images: left });
+  expect(asked.at(-1)).toMatchObject({ states: ["proposed"], mine: true });
+  await answers[1]([{ id: 2, instances: [20] }]);
+  show(3, 30); // a mask on an image that is not theirs does not come to the queue
+  expect(walk.queue.left).toEqual({ masks: 1, images: 1 });
+  walk.onProject({ ...PROJECT, id: 2, images: done });
+  expect(asked.at(-1)).toMatchObject({ mine: null });
 });
 
 it("begins a finding at its first mask, wherever that is, and knows its title", async () => {
