@@ -10,10 +10,12 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from threading import Lock
 from typing import ClassVar
 
+from app.errors import NotAllowed, Unavailable
 from app.records import Job, JobState, Sketch, Wish
 from app.settings import Settings
 from app.store import Store
@@ -131,7 +133,7 @@ class Rounds(ABC):
                 break
             store.set_job(job.id, progress=told | {"in_hand": sketch.id}, launches=launches)
             if deaths[str(sketch.id)] < DEATHS:
-                changed += self._do_one(sketch, errors)
+                changed += self._do_one(job.id, sketch, errors)
             else:
                 name = store.get_image(sketch.image_id).file_name
                 errors[f"{name}: the studio ended {DEATHS} times while a box was in hand"] += 1
@@ -148,8 +150,11 @@ class Rounds(ABC):
             ended_at=datetime.now(UTC),
         )
 
-    def _do_one(self, sketch: Sketch, errors: Counter[str]) -> bool:
-        """Do one, and rest; one that cannot be done is left as it is."""
+    def _do_one(self, job_id: int, sketch: Sketch, errors: Counter[str]) -> bool:
+        """Do one, and rest; one that cannot be done is left as it is.
+
+        Where the image store is away, none of the others could be done either: the round pauses.
+        """
         with _turn:
             begin = time.perf_counter()
             try:
@@ -159,6 +164,9 @@ class Rounds(ABC):
                 name = self._store.get_image(sketch.image_id).file_name
                 text = str(error) if isinstance(error, MALError) else f"internal: {error!r:.200}"
                 errors[f"{name}: {text}"] += 1
+                if isinstance(error, Unavailable):
+                    with suppress(NotAllowed):  # it is being stopped anyway
+                        self._store.wish_job(job_id, Wish.PAUSE)
                 return False
             finally:
                 time.sleep(REST * (time.perf_counter() - begin))

@@ -14,13 +14,14 @@ from PIL import Image as Pil
 
 from app.accounts import Accounts
 from app.backup import back_up
+from app.batch import Batch
 from app.checkup import check_up
 from app.errors import Unavailable
 from app.health import Health
 from app.images import load_image, path_of, raster_name, thumbnail_name
 from app.jobs import Jobs
 from app.metrics import Metrics
-from app.records import Image, JobState, State
+from app.records import Image, JobState, State, Wish
 from app.restore import restore
 from app.settings import Settings
 from app.store import Store
@@ -32,7 +33,7 @@ from tests.studio.programs import opened
 from tests.studio.rest import to_body
 from tests.studio.test_backup import digests
 from tests.studio.test_logins import CHEAP
-from tests.studio.trainer import open_jobs, run
+from tests.studio.trainer import ended, open_jobs, run, wait_for
 
 
 @pytest.fixture
@@ -180,6 +181,25 @@ def test_routes_answer_503_while_the_store_is_down(
             headers=headers,
         )  # fmt: skip
         assert mine.status_code == 200
+
+
+def test_a_round_pauses_while_the_store_is_down_and_goes_on_with_all_boxes(
+    far: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = [far.add(index, masked=False) for index in (0, 1, 2)]
+    batch = Batch(far.settings, far.store, far.workflow)
+    with monkeypatch.context() as broken:
+        break_off(broken, "get_file")
+        job = batch.start(far.project.id)
+        paused = wait_for(far, job.id, lambda job: job.wish is Wish.PAUSE and job.launches == 0)
+    assert paused.progress["failed"] == 1
+    assert "the image store cannot be reached" in paused.progress["errors"][0]
+    monkeypatch.setattr("app.images.remote.time.monotonic", lambda: 1e9)  # it has been long
+    batch.wish(job.id, Wish.GO)
+    done = ended(far, job.id)
+    assert (done.state, done.result["changed"]) == (JobState.DONE, 3)
+    assert [far.store.get_instance(box.id).version for box in bare] == [2, 2, 2]
+    batch.close()
 
 
 def test_the_studio_is_ready_when_its_store_is(
