@@ -17,7 +17,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -189,7 +189,8 @@ def _written_whole(target: Path) -> Iterator[IO[bytes]]:
         ) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # moved, or on a disk that became read-only
+                temporary.unlink()
 
 
 def _hash(path: Path) -> str:

@@ -13,13 +13,15 @@ MALError
     ├── NotAllowed       the act does not fit the present state
     ├── Busy             the queue is full; try again
     ├── DiskFull         there is no room; nothing was saved
-    ├── Unavailable      the database, or the image store, cannot be reached, read or written
+    ├── Unavailable      database, image store or disk cannot be reached, read or written
     ├── ExportFailed     the export did not prove equal to the store; nothing is handed out
     ├── Unreachable      a program got no answer from the studio, or none it understands
     └── JobFailed        a job that a program waited for failed or was stopped
 """
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mal_core.errors import MALError
 
@@ -97,13 +99,13 @@ class DiskFull(StudioError):  # noqa: N818
 
 
 class Unavailable(StudioError):  # noqa: N818
-    """The database, or the image store, cannot be reached, read or written; nothing was saved."""
+    """Database, image store or disk cannot be reached, read or written; nothing was saved."""
 
     code = "unavailable"
 
 
 class ExportFailed(StudioError):  # noqa: N818
-    """The export could not be written, or did not prove equal to what the store holds."""
+    """The export did not prove equal to what the store holds."""
 
     code = "export_failed"
 
@@ -149,4 +151,21 @@ def from_disk(error: OSError, what: str) -> StudioError:
     """
     text = f"{what}: {error.strerror or error}"
     is_full = error.errno in NO_ROOM
-    return DiskFull(f"{text}; make room and try again") if is_full else StudioError(text)
+    return DiskFull(f"{text}; make room and try again") if is_full else Unavailable(text)
+
+
+@contextmanager
+def on_disk(what: str) -> Iterator[None]:
+    """Say in a person's words what the disk refused in the block.
+
+    Args:
+        what: comes to nothing then, such as "the backup could not be written".
+
+    Raises:
+        DiskFull: there is no room.
+        Unavailable: the disk is broken, read-only, or not ours to write on.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise from_disk(error, what) from error

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from app.errors import on_disk
 from app.exchange import (
     Exporter,
     ExportReport,
@@ -97,9 +98,12 @@ class Library:
         yield from self._take(project_id, [Found(PHOTOS / name, name) for name in SAMPLE_FILES])
 
     def add_files(self, project_id: int, paths: Sequence[Path]) -> Iterator[Step]:
-        """Take images, folders and zips in; what cannot be used is told and left out."""
-        self._settings.data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._settings.data_dir, prefix="upload-") as scratch:
+        """Take images, folders and zips in; what cannot be used is told and left out.
+
+        Raises:
+            DiskFull, Unavailable: the disk takes no more; what was taken before stays.
+        """
+        with on_disk("nothing more was taken"), self._scratch() as scratch:
             found = _expand_each(paths, Path(scratch), 10 * self._settings.max_upload_bytes)
             total = len(found.files) + len(found.skipped)
             for done, line in enumerate(found.skipped, start=1):
@@ -167,6 +171,11 @@ class Library:
             include_images=include_images,
             now=datetime.now(UTC),
         )
+
+    def _scratch(self) -> tempfile.TemporaryDirectory[str]:
+        """A folder for what is unpacked."""
+        self._settings.data_dir.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=self._settings.data_dir, prefix="upload-")
 
     def _take(self, project_id: int, files: Sequence[Found], before: int = 0) -> Iterator[Step]:
         for done, found in enumerate(files, start=before + 1):

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -26,11 +27,18 @@ def move_whole(temporary: Path, final: Path) -> None:
     """Move a finished file of the same disk to its place, which it takes over.
 
     Raises:
-        OSError: the disk is full, or refuses.
+        OSError: the disk is full, or refuses; where there was no file, there is none.
     """
+    is_new = not final.exists()
     flush(temporary)
     temporary.replace(final)
-    flush(final.parent)
+    try:
+        flush(final.parent)
+    except OSError:
+        if is_new:  # whoever is told that it failed must not find it there
+            with suppress(OSError):
+                final.unlink()
+        raise
 
 
 def flush(path: Path) -> None:

@@ -7,12 +7,11 @@ store's lock, at once, and what a person saved in the meantime is compared anew 
 import dataclasses
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from app.errors import StudioError
+from app.errors import on_disk
 from app.exchange.formats import Format
 from app.exchange.looking import Found, ImportReport, Look, Tell, count, silent
 from app.exchange.matching import Fate
@@ -73,12 +72,11 @@ class Importer:
         Raises:
             NotFound: there is no such project.
             BadDataset: with a line for each problem; nothing was changed.
-            StudioError: the disk is full, or refuses; no instance came in.
-            Unavailable: the image store cannot be reached; no instance came in.
+            DiskFull, Unavailable: disk or image store refuse; no instance came in.
         """
         settings = self._settings
         with (
-            _explained(),
+            on_disk("nothing was imported"),
             tempfile.TemporaryDirectory(dir=settings.data_dir, prefix="import-") as folder,
         ):
             scratch = Path(folder)
@@ -104,15 +102,6 @@ class Importer:
                 writing = _Writing(self._store, project_id, format_.family, look)
                 done = writing.write(found, mark, (person, REASON, now))
             return dataclasses.replace(done, unmatched=report.unmatched, left_out=report.left_out)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what the disk can cause into an error of ours."""
-    try:
-        yield
-    except OSError as error:
-        raise StudioError(f"nothing was imported: {error.strerror or error}") from error
 
 
 def _expand(paths: Sequence[Path], scratch: Path, settings: Settings) -> Expanded:

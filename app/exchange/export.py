@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from app.errors import ExportFailed
+from app.errors import ExportFailed, on_disk
 from app.exchange.formats import Format
 from app.exchange.names import renamed, unique_names
 from app.exchange.proof import Tally, prove
@@ -96,18 +96,15 @@ class Exporter:
         Raises:
             NotFound: there is no such project.
             BadImage: a stored raster is missing or damaged.
-            ExportFailed: it could not be written, or did not read back equal; nothing is left
-                behind.
+            DiskFull, Unavailable: it could not be written; nothing is left behind.
+            ExportFailed: it did not read back equal; nothing is left behind.
         """
         name = f"project-{project_id}-{format_.name}-{now:%Y%m%dT%H%M%S%f}.zip"
         states = exportable(include_proposals=include_proposals)
         with self._store.snapshot():
             run = _Run(self._settings, self._store, project_id, format_, states)
-            try:
+            with on_disk("the export could not be written"):
                 return run.write(path or self._settings.exports / name, rasters=include_images)
-            except OSError as error:
-                text = f"the export could not be written: {error.strerror}"
-                raise ExportFailed(text) from error
 
 
 class _Run:

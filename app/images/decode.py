@@ -45,7 +45,7 @@ def main(requests: BinaryIO, replies: BinaryIO, max_pixels: int) -> None:
     _limit()
     for line in requests:
         request = orjson.loads(line)
-        reply = _answer(Path(request["source"]), Path(request["folder"]), max_pixels)
+        reply = answer(Path(request["source"]), Path(request["folder"]), max_pixels)
         replies.write(orjson.dumps(reply) + b"\n")
         replies.flush()
 
@@ -82,7 +82,7 @@ def _limit() -> None:
     warnings.simplefilter("ignore")  # such as on damaged EXIF, which does no harm
 
 
-def _answer(source: Path, folder: Path, max_pixels: int) -> dict[str, Any]:
+def answer(source: Path, folder: Path, max_pixels: int) -> dict[str, Any]:
     """Decode and store; anything that a hostile file can raise becomes a text."""
     try:
         image, extension, notice = decode(source, max_pixels)
@@ -95,7 +95,7 @@ def _answer(source: Path, folder: Path, max_pixels: int) -> dict[str, Any]:
     try:
         _save(image, extension, folder)
     except OSError as error:
-        return {"fault": error.strerror or str(error)}
+        return {"fault": [error.errno, error.strerror or str(error)]}
     return {
         "extension": extension,
         "width": image.width,

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 import app
-from app.errors import StudioError, from_disk
+from app.errors import on_disk
 from app.images.content import THUMBNAIL, name_of
 from app.images.vault import open_vault
 from app.records import TakenImage
@@ -63,32 +63,32 @@ class Intake:
 
         Raises:
             BadImage: the file is not an image we take; the text names the file and says why.
-            StudioError: the raster could not be written.
-            Unavailable: the image store cannot be reached.
+            DiskFull, Unavailable: the raster could not be kept, by the disk or the image store.
         """
         name = clean_name(file_name)
         if (size := path.stat().st_size) > self._settings.max_upload_bytes:
             limit = self._settings.max_upload_bytes
             raise BadImage(f"{name} has {size:,} bytes; the limit is {limit:,}")
-        scratch = self._vault.scratch
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="incoming-", dir=scratch) as folder:
+        with on_disk(f"{name} could not be stored"), self._scratch() as folder:
             reply = self._decoder.ask(path.resolve(), Path(folder).resolve())
             if "refused" in reply:
                 raise BadImage(f"{name} {reply['refused']}")
             if "fault" in reply:
-                raise StudioError(f"{name} could not be stored: {reply['fault']}")
-            sha256 = self._store(Path(folder), reply["extension"], name)
+                raise OSError(*reply["fault"])
+            sha256 = self._store(Path(folder), reply["extension"])
         return TakenImage(sha256, _hash(path), **reply, file_name=name)
 
-    def _store(self, folder: Path, extension: str, name: str) -> str:
+    def _scratch(self) -> tempfile.TemporaryDirectory[str]:
+        """A folder on the disk of the rasters, so that they need only be moved."""
+        scratch = self._vault.scratch
+        scratch.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix="incoming-", dir=scratch)
+
+    def _store(self, folder: Path, extension: str) -> str:
         """Keep raster and thumbnail, the thumbnail first."""
         sha256 = _hash(folder / "raster")
-        try:
-            self._vault.keep(name_of(sha256, THUMBNAIL), folder / "thumb.jpg")
-            self._vault.keep(name_of(sha256, f".{extension}"), folder / "raster")
-        except OSError as error:
-            raise from_disk(error, f"{name} could not be stored") from error
+        self._vault.keep(name_of(sha256, THUMBNAIL), folder / "thumb.jpg")
+        self._vault.keep(name_of(sha256, f".{extension}"), folder / "raster")
         return sha256
 
 

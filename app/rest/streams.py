@@ -1,6 +1,5 @@
 """Long bodies to disk, in bounded memory, under names of our own choice."""
 
-import errno
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -10,11 +9,12 @@ from pathlib import Path
 import anyio
 from fastapi import Request
 
-from app.errors import Busy, DiskFull, StudioError, TooLarge
+from app.errors import Busy, TooLarge, on_disk
 from app.programs import safe_name
 from app.settings import Settings
 
 AT_ONCE = 4  # bodies that may come in at the same time
+REFUSED = "the upload could not be kept"
 _CHUNK = 2**20  # bytes written at a time
 
 
@@ -37,7 +37,7 @@ class Receiver:
         Raises:
             TooLarge: it is, or says it is, longer than an upload may be.
             Busy: many are coming in.
-            DiskFull: there is no room.
+            DiskFull, Unavailable: the disk does not take it.
         """
         said = request.headers.get("content-length", "")
         if said.isdecimal() and int(said[:20]) > self._max_bytes:
@@ -47,12 +47,12 @@ class Receiver:
         except anyio.WouldBlock as error:
             raise Busy("many files are coming in: try again in a moment") from error
         try:
-            with _explained():
+            with on_disk(REFUSED):
                 self._folder.mkdir(parents=True, exist_ok=True)
                 folder = tempfile.mkdtemp(prefix="api-", dir=self._folder)
             try:
                 path = Path(folder, safe_name(file_name))
-                with _explained():
+                with on_disk(REFUSED):
                     await self._write(request, path)
                 yield path
             finally:
@@ -75,17 +75,3 @@ class Receiver:
                     await file.write(waiting)
                     waiting = bytearray()
             await file.write(waiting)
-
-
-class _explained:  # noqa: N801 - used as a statement
-    """Turns what the disk can cause into an error of ours."""
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Say it in words."""
-        if isinstance(error, OSError):
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull("the disk is full: nothing was taken") from error
-            raise StudioError(f"the upload could not be kept: {error.strerror}") from error

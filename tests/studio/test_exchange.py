@@ -16,7 +16,7 @@ import pytest
 from PIL import Image as Pil
 from pycocotools.coco import COCO
 
-from app.errors import ExportFailed, NotFound
+from app.errors import DiskFull, ExportFailed, NotFound
 from app.exchange import FORMATS, Exporter, ExportReport
 from app.exchange.sheets import Entry, Legend, Sheet, Sink
 from app.images import path_of
@@ -275,7 +275,7 @@ def test_a_full_disk_leaves_no_export_behind(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("app.exchange.export.move_whole", fail)
-    with pytest.raises(ExportFailed, match="No space left"):
+    with pytest.raises(DiskFull, match="No space left"):
         export_project(store, settings, reviewed.id, now=NOW)
     assert list(settings.exports.iterdir()) == []
 
