@@ -1,27 +1,30 @@
 """Migrations on both databases: the rows of every older studio come along, and a way back."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection, MetaData, inspect, text
 
 from app.records import JobState
 from app.store import Store
 from app.store.database import alembic_config, migrate
 from app.store.engines import deferred_keys, open_engine
-from tests.studio.databases import NOW, add_leaf
+from tests.studio.databases import add_leaf
 
 VERSIONS = [s.revision for s in ScriptDirectory.from_config(alembic_config()).walk_revisions()]
-NO_WAY_BACK = "0003"  # the newest migration that cannot be undone
+JOBS_RENEWED = "0003"  # the migration that closes what ran, and forgets results
 TIME = "2026-11-23T00:00:00.000000+00:00"
 JOB = {"project_id": 1, "kind": "fine-tune", "progress": "{}", "error": "", "created_at": TIME}
 MODEL = {"figures": "{}", "created_at": TIME, "notes": ""}
 BOX = {"x0": 1.5, "y0": 2.0, "x1": 30.1, "y1": 20.0, "score": 0.1, "counts": "0aZ", "flagged": 0}
+SECRET = {"id": 1, "user_id": 1, "created_at": TIME}
 SAVED = {"category_id": 1, "model_id": 2, "person": "Öl", "reason": "", "saved_at": TIME}
 ROWS: dict[str, list[dict[str, Any]]] = {
     "project": [
@@ -61,8 +64,25 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "answer": [{"person": "A", "request_id": "x", "instance_id": 1}],
     "preference": [{"person": "A", "value": "{}"}],
     "foreign_fields": [{"family": "coco", "owner": "image", "owner_id": 1, "value": '{"a": 1}'}],
+    "user": [
+        {"id": 1, "name": "Öl", "name_folded": "öl", "password_hash": "$", "is_admin": 1,
+         "is_disabled": 0, "created_at": TIME}
+    ],
+    "membership": [{"project_id": 1, "user_id": 1, "role": "annotator"}],
+    "login": [{**SECRET, "secret_hash": "l", "address": "::1", "seen_at": TIME,
+               "expires_at": TIME}],
+    "token": [{**SECRET, "secret_hash": "t", "label": "robot", "revoked_at": TIME}],
+    "audit": [
+        {"id": 1, "at": TIME, "person": "Öl", "act": "import", "project_id": 1, "subject": "coco",
+         "detail": "{}"}
+    ],
+    "lease": [{"image_id": 1, "person": "Öl", "token": 7, "expires_at": TIME}],
+    "effort": [{"revision_id": 2, "seconds": 1.25, "strokes": 3}],
+    "assignment": [{"image_id": 1, "person": "Öl", "assigned_by": "A", "assigned_at": TIME}],
+    "layer": [{"instance_id": 1, "person": "Öl"}],
+    "merged": [{"image_id": 1, "person": "A", "act": "x", "merged_at": TIME}],
 }  # fmt: skip
-RENEWED = {"job": {"state", "result", "error", "ended_at"}}  # by migration 0003
+RENEWED = {"job": {"state", "result", "error", "ended_at"}}  # by JOBS_RENEWED
 
 
 @contextmanager
@@ -75,7 +95,10 @@ def writing(place: Path | str) -> Iterator[Connection]:
         reader.dispose()
 
 
-def contents(connection: Connection) -> dict[str, list[dict[str, Any]]]:
+Contents = dict[str, list[dict[str, Any]]]
+
+
+def contents(connection: Connection) -> Contents:
     found = MetaData()
     found.reflect(connection)
     return {
@@ -97,25 +120,79 @@ def fill_old(connection: Connection) -> None:
                 connection.execute(table.insert(), known)
 
 
+def step_down(connection: Connection, version: str) -> None:
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, version)
+
+
+def columns(tables: Contents) -> dict[str, list[set[str]]]:
+    return {name: [set(row) for row in rows] for name, rows in tables.items()}
+
+
+def digests(tables: Contents, known: Contents, but: dict[str, set[str]]) -> dict[str, str]:
+    """SHA-256 of the rows of the known tables, as far as their columns go, but for some."""
+    found = {}
+    for name, rows in known.items():
+        wanted = sorted({key for row in rows for key in row} - but.get(name, set()))
+        values = [[row[key] for key in wanted] for row in tables[name]]
+        found[name] = hashlib.sha256(orjson.dumps(values)).hexdigest()
+    return found
+
+
+def shape(connection: Connection) -> dict[str, Any]:
+    """All that a database says of its tables, whatever the order of their columns."""
+    asked, triggers = inspect(connection), text(TRIGGERS[connection.dialect.name])
+    found: dict[str, Any] = {"triggers": set(connection.execute(triggers))}
+    for name in asked.get_table_names():
+        parts = (
+            asked.get_columns(name),
+            asked.get_check_constraints(name),
+            asked.get_unique_constraints(name),
+            asked.get_foreign_keys(name),
+            asked.get_indexes(name),
+            [asked.get_pk_constraint(name)],
+        )
+        found[name] = [sorted(map(said, part)) for part in parts]
+    return found
+
+
+def said(facts: Any) -> str:  # noqa: ANN401 - nested as SQLAlchemy likes it
+    if isinstance(facts, dict):
+        return str(sorted((key, said(value)) for key, value in facts.items()))
+    return str(facts)
+
+
+TRIGGERS = {
+    "sqlite": "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'",
+    "postgresql": "SELECT tgname, tgrelid::regclass::text, tgtype FROM pg_trigger"
+    " WHERE NOT tgisinternal",
+}
+
+
 @pytest.mark.parametrize("version", sorted(VERSIONS)[:-1])
-def test_the_rows_of_every_older_studio_come_along(bare_place: Path | str, version: str) -> None:
+def test_the_rows_of_every_older_studio_come_along_and_go_back(
+    bare_place: Path | str, version: str
+) -> None:
     with writing(bare_place) as connection:
         migrate(connection, version)
         fill_old(connection)
-        before = contents(connection)
+        before, tables = contents(connection), shape(connection)
     store = Store(bare_place)
     with store._read() as connection:
         after = contents(connection)
-    for name, rows in before.items():
-        renewed = RENEWED.get(name, set()) if version < NO_WAY_BACK else set()
-        kept = [{k: v for k, v in row.items() if k not in renewed} for row in rows]
-        assert kept == [
-            {k: row[k] for k in old} for old, row in zip(kept, after[name], strict=True)
-        ]
+    renewed = RENEWED if version < JOBS_RENEWED else {}
+    assert digests(before, before, renewed) == digests(after, before, renewed)
     assert store.get_instance(1).version == 2
     assert [j.state for j in store.list_jobs(1, "fine-tune")][1] is JobState.DONE
     assert list(store.find_troubles()) == []
     store.close()
+    with writing(bare_place) as connection:
+        step_down(connection, version)
+        back = contents(connection)
+        assert shape(connection) == tables
+    assert columns(back) == columns(before)
+    assert digests(back, before, renewed) == digests(before, before, renewed)
 
 
 def test_a_job_that_ran_in_a_studio_before_jobs_could_resume_is_closed(
@@ -132,22 +209,48 @@ def test_a_job_that_ran_in_a_studio_before_jobs_could_resume_is_closed(
     store.close()
 
 
-def test_down_and_up_again_changes_no_row(bare_place: Path | str) -> None:
-    store = Store(bare_place)
-    leaf = add_leaf(store)
-    store.add_comment(leaf.image_id, leaf.id, "Ada", "hm", NOW)
-    store.close()
-    config = alembic_config()
+def test_step_by_step_down_to_nothing_and_up_again_no_row_changes(
+    bare_place: Path | str,
+) -> None:
+    """Of each step that is undone, what the older tables have room for is the same."""
+    versions = sorted(VERSIONS)
     with writing(bare_place) as connection:
-        before = contents(connection)
-        config.attributes["connection"] = connection
-        command.downgrade(config, NO_WAY_BACK)
-        kept = contents(connection)
         migrate(connection)
-        after = contents(connection)
-    assert kept == {name: before[name] for name in kept}
-    assert after == {name: kept.get(name, []) for name in before}
-    assert "comment" in kept
+        fill_old(connection)
+        before = contents(connection)
+        assert set(before) == set(ROWS)
+    for version in reversed(versions[:-1]):
+        with writing(bare_place) as connection:
+            step_down(connection, version)
+            kept = contents(connection)
+        assert digests(kept, kept, {}) == digests(before, kept, {})
+    assert set(kept) < set(before)
+    with writing(bare_place) as connection:
+        migrate(connection)
+        again = contents(connection)
+    assert digests(again, kept, RENEWED) == digests(before, kept, RENEWED)
+    assert all(again[name] == [] for name in set(before) - set(kept))
+    with writing(bare_place) as connection:
+        step_down(connection, "base")
+        assert contents(connection) == {}
+    store = Store(bare_place)  # an empty database again
+    assert add_leaf(store).id == 1
+    store.close()
+
+
+def test_a_model_that_waits_for_a_word_is_one_that_is_not_used_in_an_older_studio(
+    bare_place: Path | str,
+) -> None:
+    with writing(bare_place) as connection:
+        migrate(connection)
+        fill_old(connection)
+        table = MetaData()
+        table.reflect(connection, only=["model_version"])
+        waits = {"id": 3, "project_id": 1, "state": "undecided", "sha256": "u", "name": "new"}
+        connection.execute(table.tables["model_version"].insert(), {**MODEL, **waits})
+        step_down(connection, "0002")
+        states = {row["name"]: row["state"] for row in contents(connection)["model_version"]}
+    assert states == {"bundled": "bundled", "tuned": "promoted", "new": "rejected"}
 
 
 def test_a_migration_that_fails_leaves_the_old_tables(

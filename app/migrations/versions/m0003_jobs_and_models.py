@@ -16,7 +16,8 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-_MODEL_STATES = "'bundled', 'promoted', 'rejected', 'undecided'"
+_OLD_STATES = "'bundled', 'promoted', 'rejected'"
+_NEW_STATES = f"{_OLD_STATES}, 'undecided'"
 _MODEL = "id, project_id, parent_id, job_id, name, sha256, state, figures, created_at"
 _JOB = "id, project_id, kind, state, params, progress, result, error, created_at, ended_at"
 
@@ -24,9 +25,10 @@ _JOB = "id, project_id, kind, state, params, progress, result, error, created_at
 def upgrade() -> None:
     """Change both tables around the rows they have."""
     if is_postgresql():
-        _alter_tables()
+        _add_columns()
+        _check_states(_NEW_STATES)
     else:
-        _build_anew()
+        _build_anew(is_new=True)
     op.execute("UPDATE job SET result = '{}'")
     op.execute(
         "UPDATE job SET state = 'failed', ended_at = created_at, error ="
@@ -36,11 +38,20 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """There is no way back: a model that waits has no place in the older tables."""
-    raise NotImplementedError("a data folder cannot go back to an older studio; use a backup")
+    """Put both tables back; a model that waits for a person's word becomes one that is not used.
+
+    How often jobs were begun, when they last lived, and the notes on models are gone then.
+    """
+    op.execute("UPDATE model_version SET state = 'rejected' WHERE state = 'undecided'")
+    if is_postgresql():
+        for table, name in (("job", "launches"), ("job", "alive_at"), ("model_version", "notes")):
+            op.drop_column(table, name)
+        _check_states(_OLD_STATES)
+    else:
+        _build_anew(is_new=False)
 
 
-def _alter_tables() -> None:
+def _add_columns() -> None:
     new = (
         ("job", sa.Column("launches", Whole, nullable=False, server_default="1")),
         ("job", sa.Column("alive_at", sa.Text)),
@@ -49,30 +60,37 @@ def _alter_tables() -> None:
     for table, column in new:
         op.add_column(table, column)
         op.alter_column(table, column.name, server_default=None)
+
+
+def _check_states(states: str) -> None:
     name = op.f("ck_model_version_state")
     op.drop_constraint(name, "model_version")
-    op.create_check_constraint(name, "model_version", f"state IN ({_MODEL_STATES})")
+    op.create_check_constraint(name, "model_version", f"state IN ({states})")
 
 
-def _build_anew() -> None:
+def _build_anew(*, is_new: bool) -> None:
+    """Take both tables away and build those of this version, or those of the one before."""
     op.execute("PRAGMA defer_foreign_keys = ON")
     for table in ("model_version", "job"):
         op.execute(f"CREATE TABLE kept_{table} AS SELECT * FROM {table}")  # noqa: S608
         op.drop_table(table)
-    _create_jobs()
-    for table, columns, new, values in (
-        ("job", _JOB, "launches", "1"),
-        ("model_version", _MODEL, "notes", "''"),
+    _create_job(is_new=is_new)
+    _create_model_version(is_new=is_new)
+    for table, columns, added, values in (
+        ("job", _JOB, ", launches", ", 1"),
+        ("model_version", _MODEL, ", notes", ", ''"),
     ):
-        op.execute(
-            f"INSERT INTO {table} ({columns}, {new}) "  # noqa: S608
-            f"SELECT {columns}, {values} FROM kept_{table}"
-        )
+        names, selected = (columns + (more if is_new else "") for more in (added, values))
+        op.execute(f"INSERT INTO {table} ({names}) SELECT {selected} FROM kept_{table}")  # noqa: S608
         op.drop_table(f"kept_{table}")
 
 
-def _create_jobs() -> None:
+def _create_job(*, is_new: bool) -> None:
     states = "'queued', 'running', 'done', 'failed', 'stopped'"
+    launches, alive_at = (
+        sa.Column("launches", Whole, nullable=False),
+        sa.Column("alive_at", sa.Text),
+    )
     op.create_table(
         "job",
         sa.Column("id", Whole, primary_key=True),
@@ -81,13 +99,17 @@ def _create_jobs() -> None:
         sa.Column("state", sa.Text, nullable=False),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("params", "progress", "result")),
         sa.Column("error", sa.Text, nullable=False),
-        sa.Column("launches", Whole, nullable=False),
+        *((launches,) if is_new else ()),
         sa.Column("created_at", sa.Text, nullable=False),
-        sa.Column("alive_at", sa.Text),
+        *((alive_at,) if is_new else ()),
         sa.Column("ended_at", sa.Text),
         sa.CheckConstraint(f"state IN ({states})", name="state"),
         sqlite_strict=True,
     )
+
+
+def _create_model_version(*, is_new: bool) -> None:
+    notes, states = sa.Column("notes", sa.Text, nullable=False), _NEW_STATES
     op.create_table(
         "model_version",
         sa.Column("id", Whole, primary_key=True),
@@ -98,9 +120,9 @@ def _create_jobs() -> None:
         sa.Column("sha256", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("figures", sa.Text, nullable=False),
-        sa.Column("notes", sa.Text, nullable=False),
+        *((notes,) if is_new else ()),
         sa.Column("created_at", sa.Text, nullable=False),
         sa.UniqueConstraint("sha256"),
-        sa.CheckConstraint(f"state IN ({_MODEL_STATES})", name="state"),
+        sa.CheckConstraint(f"state IN ({states if is_new else _OLD_STATES})", name="state"),
         sqlite_strict=True,
     )
