@@ -211,6 +211,8 @@ def file_sha256(path: Path) -> str:
 def keep(path: Path, folder: Path) -> str:
     """Put a copy of a checkpoint under its content hash, unless there is one already.
 
+    It is loaded once before, so that nothing is kept that could not be used.
+
     Args:
         path: the file; only read.
         folder: where checkpoints lie as <sha256>.safetensors; made where it is missing.
@@ -219,12 +221,13 @@ def keep(path: Path, folder: Path) -> str:
         SHA-256 of the file, hexadecimal.
 
     Raises:
-        CheckpointError: the file cannot be read, or the disk refuses.
+        CheckpointError: the file cannot be read, is not one of ours, or the disk refuses.
     """
     try:
         sha256 = file_sha256(path)
         kept = folder / f"{sha256}.safetensors"
         if not kept.exists():
+            load(path)
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(kept, path.read_bytes())
     except OSError as error:

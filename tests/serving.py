@@ -6,12 +6,15 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Thread
 
 import httpx
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 400.0
+SAMPLE_SECONDS = 0.03
 
 
 class Studio:
@@ -76,3 +79,45 @@ class Studio:
         if self._process is not None and self._process.poll() is None:
             self.terminate()
             self.wait(60)
+
+
+class Meter:
+    """Reads, many times a second while its block runs, what memory a process tree has."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.samples: list[int] = []  # bytes
+        self._over = Event()
+        self._thread = Thread(target=self._watch, daemon=True)
+
+    @property
+    def growth(self) -> int:
+        """Bytes from the first sample to the highest."""
+        return max(self.samples) - self.samples[0]
+
+    def __enter__(self) -> "Meter":
+        self.samples.append(memory_of(self._pid))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self.samples.append(memory_of(self._pid))
+
+    def _watch(self) -> None:
+        while not self._over.wait(SAMPLE_SECONDS):
+            self.samples.append(memory_of(self._pid))
+
+
+def memory_of(pid: int) -> int:
+    """Bytes that a process and all it started hold in memory."""
+    total, waiting = 0, [pid]
+    while waiting:
+        one = waiting.pop()
+        with suppress(OSError):  # it ended meanwhile
+            pages = int(Path(f"/proc/{one}/statm").read_text().split()[1])
+            total += pages * os.sysconf("SC_PAGE_SIZE")
+            for children in Path(f"/proc/{one}/task").glob("*/children"):
+                waiting += map(int, children.read_text().split())
+    return total

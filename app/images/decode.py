@@ -23,7 +23,11 @@ from mal_core.masks import MAX_SIDE
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _MEMORY_BYTES = 5 * 2**29  # 2.5 GiB; 120 megapixels with alpha, turned, were seen to need 2.0
 _THUMBNAIL = 160
+_CHUNK = 1 << 20  # bytes read at a time
 _BLOCK = 256  # rows scaled at a time
+_FRAMES_COUNTED = 100  # of a TIFF, whose frames are found one through the other
+_SCANNED = 2**31  # pixels times passes over them: 16 passes over the largest image, 170 over 12 MP
+_PIXELS_A_BYTE = 512  # a bit a block of 8 x 8: no whole JPEG says less
 _KINDS = (
     (b"%!PS", "an EPS or PostScript drawing"),
     (b"\xc5\xd0\xd3\xc6", "an EPS drawing"),
@@ -62,6 +66,8 @@ def decode(source: Path, max_pixels: int) -> tuple[Image.Image, str, str]:
     try:
         with Image.open(source, formats=FORMATS) as file:
             _check_size(*file.size, max_pixels)
+            if file.format in ("JPEG", "MPO"):
+                _check_jpeg(source, *file.size)
             notices = [_count_frames(file)]
             file.load()
             ImageOps.exif_transpose(file, in_place=True)
@@ -133,9 +139,33 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
+def _check_jpeg(source: Path, width: int, height: int) -> None:
+    """Refuse a JPEG that is little on disk and much work, or much grey, for its decoder."""
+    pixels, size, scans, tail = width * height, 0, 0, b""
+    with source.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            scans += (tail + chunk).count(b"\xff\xda")  # in the data an FF has a zero behind it
+            size, tail = size + len(chunk), chunk[-1:]
+    if pixels > size * _PIXELS_A_BYTE:
+        raise BadImage(
+            f"has {size:,} bytes for {width} x {height} pixels: it is cut off or damaged"
+        )
+    if pixels * scans > _SCANNED:
+        raise BadImage(f"goes {scans:,} times over its pixels: save it again, not progressively")
+
+
 def _count_frames(file: Image.Image) -> str:
-    count = getattr(file, "n_frames", 1)
-    return f"only the first of {count} frames was taken" if count > 1 else ""
+    if file.format != "TIFF":
+        count = getattr(file, "n_frames", 1)
+        return f"only the first of {count} frames was taken" if count > 1 else ""
+    count = 1
+    with suppress(EOFError):
+        while count <= _FRAMES_COUNTED:
+            file.seek(count)
+            count += 1
+    file.seek(0)
+    told = f"more than {_FRAMES_COUNTED}" if count > _FRAMES_COUNTED else str(count)
+    return f"only the first of {told} frames was taken" if count > 1 else ""
 
 
 def _is_lossy(file: Image.Image, source: Path) -> bool:

@@ -37,10 +37,13 @@ from mal_core.masks import RLE, encode
 from mal_core.model import MAL
 from tests.studio.buckets import bucket, s3, s3_server
 from tests.studio.databases import bare_place, place, postgresql
+from tests.studio.served import served
 from tests.studio.trade import Trade
 from tests.studio.trainer import TRAINER, open_jobs
 
-__all__ = ["bare_place", "bucket", "place", "postgresql", "s3", "s3_server"]  # fixtures
+__all__ = [  # fixtures
+    *("bare_place", "bucket", "place", "postgresql", "s3", "s3_server", "served"),
+]
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
 PHOTOS = Path(skimage.data.__file__).parent
 HOST = "127.0.0.1:7860"

@@ -17,6 +17,7 @@ from app.images import Intake, load_image, path_of, thumbnail_path
 from app.records import Image, TakenImage
 from app.settings import Settings
 from mal_core.errors import BadImage
+from tests.studio.bad_images import crafted, many_directories
 
 Array = NDArray[np.uint8]
 
@@ -287,11 +288,26 @@ BAD = {
         black_png(9, 9, png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(200_000_000), 1))),
         "damaged",
     ),
+    "JPEG with a line of its 7000": (
+        crafted()["jpeg of 16384 x 7000"],
+        "16384 x 7000 pixels: it is",
+    ),
+    "JPEG of many scans": (
+        crafted()["jpeg of a thousand scans"],
+        "goes 1,010 times over its pixels",
+    ),
     "floats that are none": (
         encode(Pil.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"),
         "no finite value",
     ),
 }
+
+
+def test_of_endless_frames_few_are_counted(intake: Intake, tmp_path: Path) -> None:
+    """Each is found through the one before, so that counting all would take for ever."""
+    taken = take(intake, tmp_path, many_directories(20_000), "a")
+    assert (taken.width, taken.height) == (9, 9)
+    assert taken.notice == "only the first of more than 100 frames was taken"
 
 
 @pytest.mark.parametrize(("content", "text"), BAD.values(), ids=BAD.keys())
