@@ -108,14 +108,15 @@ class Programs:
 
         Raises:
             NotFound: there is no such image or category.
-            NotAllowed: a category is another project's, or the name was used for something else.
+            NotAllowed: a category is another project's, or the request_id was used for something
+                else.
             BadBox: a box leaves the image.
         """
         drafts = [Draft(State.PROPOSED, category, box, None) for box, category in boxes]
         new = [NewInstance(image_id, draft) for draft in drafts]
         with self._store.transaction():
             self._store.get_image(image_id)
-            if request_id and (made := self._answered(person, request_id, len(boxes))):
+            if request_id and (made := self._answered(image_id, person, request_id, len(boxes))):
                 return made
             now = datetime.now(UTC)
             added = self._store.add_instances(new, person, "box", now)
@@ -247,13 +248,13 @@ class Programs:
             person, act, now, project_id=project_id, subject=subject, detail=detail
         )
 
-    def _answered(self, person: str, request_id: str, count: int) -> list[Instance]:
+    def _answered(self, image_id: int, person: str, request_id: str, count: int) -> list[Instance]:
         """The instances that an earlier request of this name made; none if there was none."""
         places = [f"{request_id}/{place}" for place in range(count)]
-        found = [self._store.find_answer(person, place) for place in places[:1]]
+        found = [self._store.find_answer(person, place, image_id) for place in places[:1]]
         if found == [None]:
             return []
-        keys = [self._store.find_answer(person, place) for place in places]
+        keys = [self._store.find_answer(person, place, image_id) for place in places]
         if any(key is None for key in keys):
             raise NotAllowed("this request_id was used for other boxes: choose another one")
         return [self._store.get_instance(key) for key in keys if key is not None]

@@ -113,7 +113,7 @@ class Workflow:
             BadBox: the box holds no pixel.
             Conflict: the instance was saved by somebody else meanwhile.
         """
-        if request_id and (made := self.store.find_answer(person, request_id)) is not None:
+        if (made := self.store.find_answer(person, request_id, image_id)) is not None:
             return Proposal(self.store.get_instance(made), {})
         image = self.store.get_image(image_id)
         if known is not None and self.store.get_instance(known[0]).image_id != image_id:
@@ -227,7 +227,7 @@ class Workflow:
             BadMask: the mask is not of the image's size.
         """
         with self.store.transaction():
-            if (made := self.store.find_answer(person, request_id)) is not None:
+            if (made := self.store.find_answer(person, request_id, image_id)) is not None:
                 return self.store.get_instance(made)
             draft = wanted
             if from_id is not None:

@@ -33,15 +33,29 @@ class People(Database):
             once = insert_into(connection, schema.answer).on_conflict_do_nothing()
             connection.execute(once, values)
 
-    def find_answer(self, person: str, request_id: str) -> int | None:
-        """Id of the instance that a request of this person made, if it was answered."""
+    def find_answer(self, person: str, request_id: str, image_id: int) -> int | None:
+        """Id of the instance that a request of this person made, if it was answered.
+
+        Args:
+            person: who asks.
+            request_id: under which name.
+            image_id: of the image that the request is about now. Whoever asks was let to see that
+                one, and may have lost their role where an earlier request made something.
+
+        Raises:
+            NotAllowed: the name was used on another image.
+        """
         table = schema.answer
-        query = select(table.c.instance_id).where(
-            table.c.person == person, table.c.request_id == request_id
+        query = (
+            select(table.c.instance_id, schema.instance.c.image_id)
+            .join(schema.instance, schema.instance.c.id == table.c.instance_id)
+            .where(table.c.person == person, table.c.request_id == request_id)
         )
         with self._read() as connection:
-            found: int | None = connection.execute(query).scalar_one_or_none()
-        return found
+            found = connection.execute(query).one_or_none()
+        if found is not None and found.image_id != image_id:
+            raise NotAllowed("this request_id was used on another image: choose another one")
+        return None if found is None else int(found.instance_id)
 
     def add_comment(
         self, image_id: int, instance_id: int | None, person: str, text: str, now: datetime

@@ -41,9 +41,7 @@ from tests.studio.served import served
 from tests.studio.trade import Trade
 from tests.studio.trainer import TRAINER, open_jobs
 
-__all__ = [  # fixtures
-    *("bare_place", "bucket", "place", "postgresql", "s3", "s3_server", "served"),
-]
+__all__ = ["bare_place", "bucket", "place", "postgresql", "s3", "s3_server", "served"]  # fixtures
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
 PHOTOS = Path(skimage.data.__file__).parent
 HOST = "127.0.0.1:7860"

@@ -33,7 +33,7 @@ from app.people import Role
 from app.records import State
 from app.registry import Registry
 from tests.studio.conftest import NOW, Studio, make_app
-from tests.studio.rest import error_of, everything, put, routes, to_body
+from tests.studio.rest import BOX, error_of, everything, put, routes, to_body
 from tests.studio.team import ROLES, Team, make_team
 
 FOR_ALL = {"/mal/session", "/mal/login", "/mal/logout", "/mal/account"}  # name no thing
@@ -221,6 +221,26 @@ def test_a_role_that_is_taken_away_is_gone_at_once(app: FastAPI, team: Team) -> 
     assert page.get("/mal/projects/1").status_code == 200
     team.studio.store.set_role(1, team.users["Bob"].id, None)
     assert page.get("/mal/projects/1").status_code == 404
+
+
+def test_an_answer_of_before_is_not_told_to_who_lost_their_role_since(
+    app: FastAPI, team: Team
+) -> None:
+    """Neither under the ids of then, nor under those of a project that they still see."""
+    page, store, studio = team.page(app, "Bob"), team.studio.store, team.studio
+    asked = {"image_id": studio.images[0].id, "box": BOX, "category_id": studio.categories[0].id}
+    mine = {"image_id": team.image.id, "box": BOX, "category_id": team.category.id}
+    copied = {"state": "corrected", "rle": studio.draft().rle.to_coco()}  # type: ignore[union-attr]
+    for path, more in (("/mal/propose", {}), ("/mal/annotations", copied)):
+        name = {"request_id": f"asked at {path}"}
+        made = page.post(path, json=asked | more | name).json()["id"]
+        store.set_role(1, team.users["Bob"].id, None)
+        store.set_role(team.other.id, team.users["Bob"].id, Role.ANNOTATOR)
+        error_of(page.post(path, json=asked | more | name), 404, "not_found")
+        told = error_of(page.post(path, json=mine | more | name), 422, "not_allowed")
+        assert str(made) not in str(told)
+        store.set_role(1, team.users["Bob"].id, Role.ANNOTATOR)
+        assert page.post(path, json=asked | more | name).json()["id"] == made
 
 
 @pytest.fixture

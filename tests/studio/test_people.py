@@ -56,11 +56,13 @@ def test_each_person_has_preferences_of_their_own(studio: Studio) -> None:
 
 
 def test_an_answered_request_is_its_persons_alone(studio: Studio) -> None:
-    first, second = studio.add().id, studio.add().id
+    first, second, image = studio.add().id, studio.add().id, studio.images[0].id
     studio.store.add_answer("Ada", "r1", first)
     studio.store.add_answer("Ada", "r1", second)  # the first stands
-    assert studio.store.find_answer("Ada", "r1") == first
-    assert studio.store.find_answer("Bob", "r1") is None
+    assert studio.store.find_answer("Ada", "r1", image) == first
+    assert studio.store.find_answer("Bob", "r1", image) is None
+    with pytest.raises(NotAllowed, match="another image"):
+        studio.store.find_answer("Ada", "r1", studio.images[1].id)
     with pytest.raises(NotFound):
         studio.store.add_answer("Ada", "r2", 99)
 
