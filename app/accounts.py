@@ -18,15 +18,18 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from app.errors import Busy, LockedOut, NotAllowed, WrongPassword
 from app.lockout import Lockout
-from app.people import Login, Role, Token, User
+from app.people import Login, Role, Token, User, fold_name
 from app.store import Store
 from mal_core.errors import InputError
 
 IDLE, LONGEST = timedelta(hours=12), timedelta(days=7)  # a login's
 SEEN_EVERY = timedelta(minutes=2)  # a login's sign of life is written down
+NAME_READ = 200  # characters of a name that is tried
 PASSWORD_MIN, PASSWORD_MAX, DIFFERENT = 10, 1000, 5  # characters
 TRIES_A_NAME, TRIES_AN_ADDRESS = 5, 20  # before the first wait
 AT_WORK, WAITING = 1, 4  # hashes at once, and more that wait: each takes 64 MiB and a core
+RECALLED = 10_000  # tries of before a restart that are counted
+ENTERED, REFUSED = "login", "login.refused"  # as the log has them
 TOKEN_MARK = "mal_"  # noqa: S105 - how a token begins, so that it is known where it leaks
 HASHER = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=1)
 NOBODYS_PASSWORD = "the password of nobody"  # noqa: S105 - verified where a name is unknown
@@ -59,6 +62,21 @@ class Accounts:
         self._nobody = ""  # a hash for names nobody has, made at first need
         self._queue, self._work = BoundedSemaphore(AT_WORK + WAITING), BoundedSemaphore(AT_WORK)
         self._nobody_lock = Lock()
+
+    def recall(self) -> None:
+        """Count the tries that the log tells of, so that a restart forgives none.
+
+        Names that nobody has are not in the log; there the address alone counts.
+        """
+        now, clock = self._now(), self._clock()
+        for entry in reversed(self._store.list_audit(acts=(ENTERED, REFUSED), limit=RECALLED)):
+            name, at = _key_of(entry.subject), clock - (now - entry.at).total_seconds()
+            if entry.act == ENTERED:
+                self._names.succeed(name)
+                continue
+            self._addresses.recall(str(entry.detail.get("address", "")), at)
+            if name:
+                self._names.recall(name, at)
 
     def add_user(self, name: str, password: str, *, is_admin: bool, by: str) -> User:
         """Add a user; the first one is an admin in any case.
@@ -93,7 +111,7 @@ class Accounts:
         secret, now = secrets.token_urlsafe(32), self._now()
         with self._store.transaction():
             self._store.add_login(user.id, _hash_of(secret), address, now, now + LONGEST)
-            self._note(user.name, "login", user.name, address=address)
+            self._note(user.name, ENTERED, user.name, address=address)
         return secret
 
     def find_login(self, secret: str) -> tuple[Login, User] | None:
@@ -238,16 +256,16 @@ class Accounts:
 
     def _verified(self, name: str, password: str, address: str) -> User:
         """Who has this name and password; it takes the same time whether there is such a name."""
-        key, now = name.strip().casefold()[:200], self._clock()
+        key, now = _key_of(name), self._clock()
         if wait := self._addresses.begin(address, now) or self._names.begin(key, now):
             raise LockedOut(math.ceil(wait))
-        found = self._store.find_user(name)
+        found = self._store.find_user(name[:NAME_READ])
         user, hashed = (None, self._hash_of_nobody()) if found is None else found
         with self._place_at_work():
             is_right = self._is_right(hashed, password[:PASSWORD_MAX])
         if user is None or user.is_disabled or not is_right:
             # What was typed may be a password in the wrong field: only known names are written.
-            self._note("", "login.refused", user.name if user else "", address=address)
+            self._note("", REFUSED, user.name if user else "", address=address)
             raise WrongPassword("name or password is wrong")
         self._names.succeed(key)
         self._addresses.take_back(address)
@@ -308,3 +326,8 @@ def check_password(name: str, password: str) -> None:
 
 def _hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _key_of(name: str) -> str:
+    """Under which tries are counted: the same for every spelling that finds the same user."""
+    return fold_name(name[:NAME_READ])

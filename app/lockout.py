@@ -49,11 +49,16 @@ class Lockout:
                 tries = _Tries(0, now)
             if (left := tries.last + self._wait_after(tries.count) - now) > 0:
                 return left
-            self._tries[key] = _Tries(tries.count + 1, now)
-            self._tries.move_to_end(key)
-            if len(self._tries) > ROOM:
-                self._tries.popitem(last=False)
+            self._count(key, tries, now)
             return 0.0
+
+    def recall(self, key: str, at: float) -> None:
+        """Count a try of before this began, when it was made; tries are told in their order."""
+        with self._lock:
+            tries = self._tries.get(key)
+            if tries is None or at - tries.last >= FORGET:
+                tries = _Tries(0, at)
+            self._count(key, tries, at)
 
     def succeed(self, key: str) -> None:
         """Forgive: the password was right."""
@@ -65,6 +70,12 @@ class Lockout:
         with self._lock:
             if (tries := self._tries.get(key)) is not None:
                 tries.count = max(0, tries.count - 1)
+
+    def _count(self, key: str, tries: _Tries, now: float) -> None:
+        self._tries[key] = _Tries(tries.count + 1, now)
+        self._tries.move_to_end(key)
+        if len(self._tries) > ROOM:
+            self._tries.popitem(last=False)
 
     def _wait_after(self, count: int) -> float:
         if count < self._free:

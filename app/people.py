@@ -1,5 +1,6 @@
 """Records of who may come in: users, their roles, logins and tokens, and what was done by whom."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,3 +80,8 @@ class Entry:
     project_id: int | None  # None: it is about the whole studio
     subject: str  # what it was done to, in words a person knows it by
     detail: Mapping[str, Any]
+
+
+def fold_name(name: str) -> str:
+    """The same for all names that people would take for one."""
+    return unicodedata.normalize("NFKC", name.strip()).casefold()

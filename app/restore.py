@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class _Entry:
 
 
 def restore(settings: Settings, source: Path) -> list[str]:
-    """Make a data folder out of a backup.
+    """Make a data folder out of a backup; everybody has to log in anew.
 
     Args:
         settings: the folder to make, and the database, which must be new.
@@ -85,6 +86,7 @@ def restore(settings: Settings, source: Path) -> list[str]:
         )
         with closing(Store(built.database)) as store:  # brings it to the newest version
             troubles = [finding.text for finding in check_up(built, store) if finding.is_wrong]
+            store.revoke_all(datetime.now(UTC))  # some may have been ended since the backup
     return troubles
 
 
@@ -210,6 +212,7 @@ def run_restore(settings: Settings, arguments: argparse.Namespace) -> Iterator[s
     """
     troubles = restore(settings, arguments.file)
     yield f"{settings.data_dir}: restored, and every hash is right"
+    yield "all logins and tokens have ended: log in anew, and give programs new tokens"
     yield from troubles
     if troubles:
         raise StudioError("the data folder already lacked these when the backup was made")

@@ -73,10 +73,12 @@ def build_app(settings: Settings) -> FastAPI:
     library.prepare()
     _recover(again, batch, jobs)
 
+    accounts = Accounts(store)
+    accounts.recall()
     chronicle = Chronicle(store, lambda: datetime.now(UTC))
     house = House(
         store, workflow, library, jobs, again, batch, registry, health, sessions,
-        Access(store), Accounts(store), chronicle,
+        Access(store), accounts, chronicle,
     )  # fmt: skip
     lifespan = _until_the_end(backends, jobs, again, batch, intake, store)
     app = FastAPI(title=ui.TITLE, lifespan=lifespan, docs_url=None, redoc_url=None)

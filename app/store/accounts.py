@@ -1,6 +1,5 @@
 """Users and their roles in projects."""
 
-import unicodedata
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +7,7 @@ from sqlalchemy import Connection, delete, exists, func, select, update
 
 from app import schema
 from app.errors import NotAllowed
-from app.people import Member, Role, User
+from app.people import Member, Role, User, fold_name
 from app.session import check_name
 from app.store.database import Database, fetch
 from app.store.rows import row_to_member, row_to_user
@@ -30,7 +29,7 @@ class Accounts(Database):
             InputError: the name is empty, too long, holds control characters, or is taken.
         """
         name = check_name(name)
-        values: dict[str, Any] = {"name": name, "name_folded": _fold(name)}
+        values: dict[str, Any] = {"name": name, "name_folded": fold_name(name)}
         values |= {"password_hash": password_hash, "is_disabled": 0, "created_at": now}
         with self._write() as connection:
             if _find(connection, name) is not None:
@@ -57,7 +56,7 @@ class Accounts(Database):
 
     def find_user(self, name: str) -> tuple[User, str] | None:
         """The user of this name, whatever its case, and the hash of their password."""
-        query = select(schema.user).where(schema.user.c.name_folded == _fold(name))
+        query = select(schema.user).where(schema.user.c.name_folded == fold_name(name))
         with self._read() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else (row_to_user(row), row.password_hash)
@@ -164,13 +163,8 @@ _OWNED = {
 }  # fmt: skip
 
 
-def _fold(name: str) -> str:
-    """The same for all names that people would take for one."""
-    return unicodedata.normalize("NFKC", name.strip()).casefold()
-
-
 def _find(connection: Connection, name: str) -> int | None:
-    query = select(schema.user.c.id).where(schema.user.c.name_folded == _fold(name))
+    query = select(schema.user.c.id).where(schema.user.c.name_folded == fold_name(name))
     found: int | None = connection.execute(query).scalar_one_or_none()
     return found
 

@@ -104,6 +104,12 @@ class Logins(Database):
         """End all tokens of a user."""
         self._revoke(schema.token, now, schema.token.c.user_id == user_id)
 
+    def revoke_all(self, now: datetime) -> None:
+        """End every login and every token."""
+        with self.transaction():
+            for table in (schema.login, schema.token):
+                self._revoke(table, now)
+
     def _revoke(self, table: Table, now: datetime, *which: ColumnElement[bool]) -> None:
         change = update(table).where(table.c.revoked_at.is_(None), *which)
         with self._write() as connection:

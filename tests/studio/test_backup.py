@@ -12,6 +12,7 @@ from threading import Event, Thread
 import orjson
 import pytest
 
+from app.accounts import Accounts
 from app.backup import MANIFEST, BackupReport, back_up
 from app.errors import DiskFull, NotAllowed, StudioError
 from app.images import path_of
@@ -22,6 +23,7 @@ from app.store import Store
 from mal_core.errors import InputError
 from tests.studio.conftest import NOW, Studio
 from tests.studio.databases import fresh
+from tests.studio.test_logins import CHEAP, GOOD
 
 
 @pytest.fixture
@@ -101,6 +103,25 @@ def test_a_laptops_studio_moves_to_a_teams_database_and_back(
     assert restore(home, tmp_path / "team.zip") == []
     with closing(Store(home.database)) as store:
         assert digests(store) == digests(studio.store)
+
+
+def test_no_login_and_no_token_of_before_lets_anybody_into_what_was_restored(
+    studio: Studio, tmp_path: Path
+) -> None:
+    """The backup does not know which of them were ended since it was made."""
+    accounts, target = Accounts(studio.store, CHEAP), tmp_path / "backup.zip"
+    ada = accounts.add_user("Ada", GOOD, is_admin=True, by="")
+    secret, token = accounts.log_in("Ada", GOOD, ""), accounts.make_token(ada.id, "", None, "Ada")
+    back_up(studio.settings, studio.store, target, NOW)
+    accounts.revoke_logins(ada.id, "Ada")
+    settings = elsewhere(studio, tmp_path / "new")
+    assert restore(settings, target) == []
+    with closing(Store(settings.database)) as store:
+        restored = Accounts(store, CHEAP)
+        assert restored.find_login(secret) is None
+        assert restored.find_token(token) is None
+        assert restored.find_login(restored.log_in("Ada", GOOD, ""))
+    assert accounts.find_token(token)
 
 
 @pytest.mark.soak

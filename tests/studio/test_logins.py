@@ -21,6 +21,7 @@ from app.accounts import (
     check_password,
 )
 from app.errors import LockedOut, NotAllowed, StudioError, WrongPassword
+from app.lockout import FORGET
 from app.people import User
 from app.store import Store
 from mal_core.errors import InputError
@@ -149,6 +150,39 @@ def test_too_many_tries_from_an_address_lock_it_for_every_name(
         assert refused(lambda n=n: accounts.log_in(f"name {n}", OTHER, THERE)) is WrongPassword
     assert refused(lambda: accounts.log_in("Ada", GOOD, THERE)) is LockedOut
     assert accounts.log_in("Ada", GOOD, HERE)
+
+
+@pytest.mark.parametrize("spelt", ["ADA", " Ada ", "\uff21da", "\U0001d400\U0001d41d\U0001d41a"])
+def test_another_spelling_of_a_name_is_no_way_to_more_tries(
+    accounts: Accounts, ada: User, spelt: str
+) -> None:
+    for n in range(TRIES_A_NAME):
+        refused(lambda n=n: accounts.log_in("Ada", OTHER, f"10.0.0.{n}"))
+    assert refused(lambda: accounts.log_in(spelt, GOOD, THERE)) is LockedOut
+
+
+def test_a_restart_forgives_no_tries(
+    accounts: Accounts, store: Store, clock: Clock, ada: User
+) -> None:
+    def restarted() -> Accounts:
+        again = Accounts(store, CHEAP, clock, clock.seconds)
+        again.recall()
+        return again
+
+    for n in range(TRIES_A_NAME):
+        refused(lambda n=n: accounts.log_in("Ada", OTHER, f"10.0.0.{n}"))
+    for n in range(TRIES_AN_ADDRESS):
+        refused(lambda n=n: accounts.log_in(f"name {n}", OTHER, THERE))
+    assert refused(lambda: restarted().log_in("Ada", GOOD, HERE)) is LockedOut
+    assert refused(lambda: restarted().log_in("Eve", GOOD, THERE)) is LockedOut
+    clock.now += timedelta(seconds=2)
+    assert restarted().log_in("Ada", GOOD, HERE)  # and that forgives, also after the next restart
+    for _ in range(TRIES_A_NAME):
+        again = restarted()
+        assert refused(lambda again=again: again.log_in("Ada", OTHER, HERE)) is WrongPassword
+    assert refused(lambda: restarted().log_in("Ada", OTHER, HERE)) is LockedOut
+    clock.now += timedelta(seconds=FORGET)
+    assert restarted().log_in("Ada", GOOD, THERE)
 
 
 def test_one_s_own_logins_are_no_way_to_more_tries(accounts: Accounts, ada: User) -> None:
