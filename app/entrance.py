@@ -37,6 +37,7 @@ USED = re.compile(
     r"|theme\.css|info)"
 )
 """What is answered at all: Gradio has routes for files, proxies and more that no page needs."""
+STREAM = "text/event-stream"  # goes on for as long as a page is open
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _LOOKUPS = 8  # of callers at once
 _DAY = 24 * 3600.0
@@ -138,21 +139,36 @@ class Entrance:
         self._uploaded[caller.person] = (since, sent + size)
 
     async def _pass(self, request: Request, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
+        streams = is_over = False
+
+        async def guarded_send(message: Message) -> None:
+            nonlocal streams, is_over
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
-            await send(message)
+                streams = headers.get("content-type", "").startswith(STREAM)
+            elif streams and not is_over and not await self._is_still_in(request):
+                is_over = (
+                    True  # once an answer is whole, the server tells the app that nobody is there
+                )
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if not is_over:
+                await send(message)
 
         key = "" if request.state.caller is None else request.state.caller.person
         self._at_once[key] += 1
         try:
-            await self._app(request.scope, receive, send_with_headers)
+            await self._app(request.scope, receive, guarded_send)
         finally:
             self._at_once[key] -= 1
             if not self._at_once[key]:
                 del self._at_once[key]
+
+    async def _is_still_in(self, request: Request) -> bool:
+        """Whether who began to listen to a stream may hear what comes next."""
+        found = await anyio.to_thread.run_sync(self._find, request, limiter=self._lookups)
+        return found is not None or request.scope["path"] in OPEN
 
 
 def _is_upload(request: Request) -> bool:

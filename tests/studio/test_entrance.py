@@ -1,7 +1,7 @@
 """What every request passes, Gradio's own too: sites, addresses, sizes, logins and quotas."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +11,7 @@ import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
@@ -314,6 +315,49 @@ def test_one_person_has_so_many_requests_at_once_and_no_more(
     anyio.run(main)
     assert statuses == [(429, b"5")]
     assert not layer._at_once
+
+
+def test_a_stream_of_events_ends_with_the_login_it_was_opened_with(
+    studio: Studio,
+) -> None:
+    """What comes after is not sent; the app hears that nobody listens any more."""
+    store, accounts = studio.store, Accounts(studio.store, CHEAP)
+    ada = accounts.add_user("Ada", GOOD, is_admin=True, by="")
+    secret, sent, ended = accounts.log_in("Ada", GOOD, ""), [], []
+
+    async def events() -> AsyncIterator[bytes]:
+        yield b"data: one\n\n"
+        accounts.revoke_logins(ada.id, "Bob")
+        yield b"data: secret\n\n"
+        await anyio.sleep_forever()
+
+    async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+        await StreamingResponse(events(), media_type="text/event-stream")(scope, receive, send)
+        ended.append(True)
+
+    async def send(message: Any) -> None:  # noqa: ANN401
+        sent.append(message)
+        if not message.get("more_body", True):
+            whole.set()
+
+    async def receive() -> Any:  # noqa: ANN401 - as a server does it
+        await whole.wait()
+        return {"type": "http.disconnect"}
+
+    async def main() -> None:
+        nonlocal whole
+        whole = anyio.Event()
+        layer = Entrance(inside, studio.settings, store, accounts, "cookie")
+        scope = ask(layer, "")
+        scope["headers"] = [(b"host", b"127.0.0.1"), (b"cookie", f"cookie={secret}".encode())]
+        with anyio.fail_after(30):
+            await layer(scope, receive, send)
+
+    whole: anyio.Event
+    anyio.run(main)
+    assert [message.get("body") for message in sent] == [None, b"data: one\n\n", b""]
+    assert sent[-1]["more_body"] is False
+    assert ended
 
 
 def test_one_person_sends_so_much_a_day_and_no_more(
