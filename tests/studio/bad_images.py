@@ -101,11 +101,8 @@ def with_exif(data: bytes) -> bytes:
     return encode(photo(), "JPEG", exif=b"Exif\0\0" + data)
 
 
-@cache
-def crafted() -> dict[str, bytes]:
-    """Known traps."""
-    jpeg, bmp = encode(photo(), "JPEG"), encode(photo(), "BMP")
-    frame = jpeg.index(b"\xff\xc0")
+def pretenders() -> dict[str, bytes]:
+    """Files of other kinds."""
     return {
         "nothing": b"",
         "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n(x) run\nshowpage\n",
@@ -118,6 +115,16 @@ def crafted() -> dict[str, bytes]:
         "heic": b"\0\0\0\x18ftypheic" + bytes(99),
         "elf": b"\x7fELF" + bytes(200),
         "noise": random.Random(1).randbytes(5000),
+    }
+
+
+@cache
+def crafted() -> dict[str, bytes]:
+    """Known traps."""
+    jpeg, bmp = encode(photo(), "JPEG"), encode(photo(), "BMP")
+    frame = jpeg.index(b"\xff\xc0")
+    return {
+        **pretenders(),
         "png 0 x 9": png(0, 9),
         "png 9 x 0": png(9, 0),
         "png 2^31": png(2**31 - 1, 2**31 - 1),
