@@ -44,11 +44,11 @@ class Outcome:
     torn: int = 0
 
 
-def main() -> None:
+def main(*words: str) -> None:
     """Publish under kills and count."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
-    kills = parser.parse_args().kills
+    kills = parser.parse_args(words).kills
     torch.set_num_threads(1)  # no pool of threads, so that this process may fork
     chance, outcome = random.Random(0), Outcome()
     with tempfile.TemporaryDirectory() as name:
@@ -141,4 +141,4 @@ def look(settings: Settings, outcome: Outcome) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

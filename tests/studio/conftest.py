@@ -37,6 +37,7 @@ from mal_core.masks import RLE, encode
 from mal_core.model import MAL
 from tests.studio.buckets import bucket, s3, s3_server
 from tests.studio.databases import bare_place, place, postgresql
+from tests.studio.nursery import Nursery, opened_nursery
 from tests.studio.served import served
 from tests.studio.trade import Trade
 from tests.studio.trainer import TRAINER, open_jobs
@@ -81,6 +82,13 @@ def blob(image: Image, x0: int = 12, y0: int = 25, size: int = 40) -> RLE:
     """A mask of one filled square."""
     square = np.ones((size, size), np.bool_)
     return encode(square, x0=x0, y0=y0, height=image.height, width=image.width)
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where processes come from that a test will kill."""
+    with opened_nursery() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
