@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FRONT  := app/frontend
 SHELL  := /bin/bash
+WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
@@ -12,9 +13,11 @@ export PATH := $(abspath $(BIN)):$(PATH)
 run: $(VENV)/run.ready  ## serve the studio on http://127.0.0.1:7860
 	$(BIN)/python app.py $(ARGS)
 
-test: $(VENV)/test.ready  ## all tests: Python, front end, browser
+# The modules of tests are shared out to WORKERS processes, each with one thread of arithmetic.
+test: export OMP_NUM_THREADS := 1
+test: $(VENV)/test.ready  ## all tests: Python, front end, browser; ARGS="-n 0 FILE" for a look at one
 	cd $(FRONT) && npm test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/test.ready  ## "nothing lost" and "nobody gets in" at full size: kills, power cuts, races; hours
 	$(BIN)/python -m pytest -m soak --soak -v -rP $(ARGS)

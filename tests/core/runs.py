@@ -8,6 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from mal_core.__main__ import main
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = "--dim 32 --depth 2 --heads 2 --crop-size 64 --registers 2 --batch-size 4 --min-area 0"
 Event = Mapping[str, Any]
@@ -43,6 +47,13 @@ def run(words: Sequence[str], kill_after: int | None = None, kind: str = "kept")
     code = child.wait()
     assert code == (-signal.SIGKILL if kept == kill_after else 0), trouble
     return events
+
+
+def run_here(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> list[Event]:
+    """Run to the end in this process, which spares the start of another."""
+    capsys.readouterr()
+    assert main(list(words[2:])) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def curve(events: Sequence[Event]) -> dict[int, float]:

@@ -100,12 +100,15 @@ def test_a_resumed_run_is_the_uninterrupted_one(images: Path, folder: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_along_the_same_curve(images: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_along_the_same_curve(
+    images: Path, tmp_path: Path, capsys: Capture
+) -> None:
     more = ["--steps", "5", "--threads", "1", "--save-minutes", "0", "--resume"]
     prefix = ["-m", "mal_core"]
-    whole = runs.run([*prefix, *command(images, tmp_path / "whole.safetensors", *more)])
+    words = [*prefix, *command(images, tmp_path / "whole.safetensors", *more)]
+    whole = runs.run_here(words, capsys)
     halted = [*prefix, *command(images, tmp_path / "halted.safetensors", *more)]
-    events = [event for kill in (2, None) for event in runs.run(halted, kill)]
+    events = [*runs.run(halted, kill_after=2), *runs.run_here(halted, capsys)]
     assert runs.curve(events) == runs.curve(whole)
     assert events[-1]["sha256"] == whole[-1]["sha256"]
 

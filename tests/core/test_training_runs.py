@@ -34,18 +34,24 @@ def train(data: tuple[Path, Path], out: Path, *more: str) -> int:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_along_the_same_curve(data: tuple[Path, Path], tmp_path: Path) -> None:
-    whole = runs.run(runs.command(*data, tmp_path / "whole.safetensors", "--steps", "6"))
-    halted = runs.command(*data, tmp_path / "halted.safetensors", "--steps", "6", "--resume")
-    events = [event for kill in (1, 2, None) for event in runs.run(halted, kill)]
+def test_a_killed_run_goes_on_along_the_same_curve(
+    data: tuple[Path, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    more = ["--steps", "6", "--threads", "1"]
+    command = runs.command(*data, tmp_path / "whole.safetensors", *more)
+    whole = runs.run_here(command, capsys)
+    halted = runs.command(*data, tmp_path / "halted.safetensors", *more, "--resume")
+    events = [*runs.run(halted, kill_after=2), *runs.run_here(halted, capsys)]
     assert runs.curve(events) == runs.curve(whole)
     assert events[-1]["sha256"] == whole[-1]["sha256"]
 
 
 @pytest.mark.slow
-def test_two_processes_compute_what_one_would(data: tuple[Path, Path], tmp_path: Path) -> None:
+def test_two_processes_compute_what_one_would(
+    data: tuple[Path, Path], tmp_path: Path, capsys: Capture
+) -> None:
     more = ["--steps", "3", "--threads", "1"]
-    alone = runs.run(runs.command(*data, tmp_path / "alone.safetensors", *more))
+    alone = runs.run_here(runs.command(*data, tmp_path / "alone.safetensors", *more), capsys)
     torchrun = [
         *("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29731"),
         *runs.command(*data, tmp_path / "pair.safetensors", *more),

@@ -169,10 +169,10 @@ def test_a_fine_tune_shows_its_figures_and_leaves_the_word_to_the_person(
     expect(page.get_by_text("4 reviewed masks on 3 images")).to_be_visible()
     page.get_by_role("button", name="Fine-tune").click()
     expect(page.get_by_role("progressbar")).to_be_visible()
-    expect(page.get_by_text("learning", exact=False).first).to_be_visible(timeout=3 * MINUTE)
+    expect(page.get_by_text("learning", exact=False).first).to_be_visible(timeout=8 * MINUTE)
     asked = page.get_by_role("button", name="Keep the old")  # four masks are too few to judge by
     decided = asked.or_(page.get_by_text("Refused: the old"))
-    expect(decided).to_be_visible(timeout=5 * MINUTE)
+    expect(decided).to_be_visible(timeout=10 * MINUTE)
     expect(page.get_by_role("cell", name="Mask IoU")).to_be_visible()
     if asked.is_visible():
         asked.click()

@@ -1,5 +1,6 @@
 """Boxes to masks in batch: every box exactly once, whatever stops, kills or damages on the way."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -21,16 +22,20 @@ from tests.studio.trainer import ended, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVER = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from app.batch import Batch
 from app.settings import Settings
 from app.store import Store
 from app.workflow import Workflow
 settings = Settings(data_dir=Path(sys.argv[1]), weights=Path(sys.argv[2]), device="cpu", threads=1)
-store = Store(settings.database)
-Batch(settings, store, Workflow(settings, store)).recover()
-time.sleep(600)
+for _ in sys.stdin:  # a line begins a studio: a fork, so that only the first pays for the imports
+    if (studio := os.fork()) == 0:
+        store = Store(settings.database)
+        Batch(settings, store, Workflow(settings, store)).recover()
+        time.sleep(600)
+    print(studio, flush=True)
+    os.wait()
 """
 
 
@@ -282,12 +287,18 @@ def test_kills_of_the_studio_mid_way_leave_every_box_asked_exactly_once(
     bare = boxes(studio, *[0, 1, 2] * 20)
     job = studio.store.add_job(studio.project.id, KIND, {}, NOW)
     arguments = [str(studio.settings.data_dir), str(studio.settings.weights)]
-    for kill in range(1, 5):  # more kills than a job has attempts
-        with subprocess.Popen([sys.executable, "-c", SERVER, *arguments], cwd=ROOT) as server:
+    command, pipe = [sys.executable, "-c", SERVER, *arguments], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        for kill in range(1, 5):  # more kills than a job has attempts
+            server.stdin.write("\n")
+            server.stdin.flush()
+            pid = int(server.stdout.readline())
             try:
                 wait_for(studio, job.id, lambda job, n=kill: job.progress.get("done", 0) >= 10 * n)  # type: ignore[misc]
             finally:
-                server.send_signal(signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
     left = versions(studio, bare).count(1)
     assert 0 < left <= 20
     batch.recover()

@@ -1,6 +1,6 @@
 """Each format times each hard case: out of a project, into another one, and back into its own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -84,12 +84,18 @@ def beyond(name: str, expected: list[tuple[str, RLE]]) -> list[tuple[str, RLE]]:
 
 
 @pytest.fixture(scope="module")
-def crowd(trade: Trade) -> Project:
-    """10,000 small instances, 250 on each of 40 images: cut corners, and a hole in each tenth."""
+def n_images(scale: Callable[[int, int], int]) -> int:
+    """Of the crowd: 1,000 instances, or 10,000."""
+    return scale(4, 40)
+
+
+@pytest.fixture(scope="module")
+def crowd(trade: Trade, n_images: int) -> Project:
+    """250 small instances on each image: cut corners, and a hole in each tenth."""
     project, chance = trade.project("Crowd"), np.random.default_rng(0)
     titles = [trade.store.add_category(project.id, f"kind {k}").id for k in range(5)]
     with trade.store.transaction():
-        for place in range(40):
+        for place in range(n_images):
             image = trade.image(project, f"{place:02d}.jpg", (200, 80))
             drafts = []
             for k in range(250):
@@ -104,13 +110,15 @@ def crowd(trade: Trade) -> Project:
     return project
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", FORMATS)
-def test_ten_thousand_instances_come_back_pixel_for_pixel(
-    trade: Trade, crowd: Project, name: str
+def test_thousands_of_instances_come_back_pixel_for_pixel(
+    trade: Trade, crowd: Project, n_images: int, name: str
 ) -> None:
     report = trade.export(crowd, name)
-    count = 200 if name == "png-semantic" else 10_000
-    assert (report.n_annotations, report.n_compared, report.n_exact) == (10_000, count, count)
+    count = (5 if name == "png-semantic" else 250) * n_images
+    assert report.n_annotations == 250 * n_images
+    assert (report.n_compared, report.n_exact) == (count, count)
     report.path.unlink()
 
 
