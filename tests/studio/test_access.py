@@ -28,6 +28,7 @@ from app.errors import Forbidden, NotFound
 from app.guard import KINDS
 from app.health import Health
 from app.jobs import Jobs
+from app.logbook import Logbook
 from app.pages.house import NEEDS, House
 from app.people import Role
 from app.records import State
@@ -49,6 +50,7 @@ def team(studio: Studio) -> Team:
 def app(team: Team, api: Api) -> FastAPI:
     registry = Registry(team.studio.store, team.studio.workflow, None)  # type: ignore[arg-type]
     Downloads(api, team.studio.settings, team.studio.store, registry)
+    Logbook(api, Chronicle(team.studio.store, lambda: NOW))
     return make_app(team.studio, api)
 
 
@@ -71,6 +73,8 @@ def requests_of(team: Team) -> list[tuple[str, str, Any]]:
         *routes(team.theirs),
         ("GET", "/mal/export/1/project-1-coco-x.zip", None),
         ("GET", f"/mal/weights/{team.model.id}", None),
+        ("GET", "/mal/history/1", None),
+        ("GET", "/mal/audit/1", None),
     ]
 
 

@@ -49,7 +49,7 @@ def page(served: Served, ada: User) -> Iterator[httpx.Client]:
 @pytest.fixture
 def instance(served: Served) -> Instance:
     """A mask of the first photo."""
-    (project,) = served.store.list_projects()
+    project = served.store.list_projects()[0]
     image = served.store.list_images(project.id)[0].image
     category = served.store.list_categories(project.id)[0]
     draft = Draft(State.PROPOSED, category.id, tuple(BOX), blob(image))
