@@ -28,6 +28,7 @@ from app.desk import Desk
 from app.downloads import Downloads
 from app.entrance import Entrance
 from app.errors import NotAllowed, StudioError
+from app.events import Events
 from app.health import Health
 from app.holding import hold
 from app.images import Intake
@@ -104,6 +105,7 @@ def _add_routes(app: FastAPI, house: House, settings: Settings, metrics: Metrics
     app.add_api_route(SCHEMA, lambda: app.state.schema, include_in_schema=False)
     LoginRoutes(accounts, store, cookie).install(app)
     app.mount("/mal/static", StaticFiles(directory=STATIC))
+    app.add_middleware(Events)
     app.add_middleware(Entrance, settings=settings, store=store, accounts=accounts, cookie=cookie)
     vitals = Vitals(settings, store, workflow, accounts, metrics, lambda: api.waiting)
     app.state.drain = Drain()  # for whoever serves the app

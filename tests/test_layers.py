@@ -46,7 +46,7 @@ LAYERS = {
             "leases",
         ),
         *("agreement", "schema", "migrations", "store", "lockout", "accounts", "access", "auth"),
-        *("answers", "entrance", "forms", "images", "exchange", "children", "backends"),
+        *("answers", "events", "entrance", "forms", "images", "exchange", "children", "backends"),
         *(
             "predictors",
             "workflow",
