@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from app.errors import NotAllowed
+from app.errors import NotAllowed, on_disk
 
 
 def hold(lock: Path, refusal: str) -> int:
@@ -16,9 +16,11 @@ def hold(lock: Path, refusal: str) -> int:
 
     Raises:
         NotAllowed: another process holds it.
+        DiskFull, Unavailable: the disk does not take it.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    with on_disk("the work could not begin, as its lock could not be made"):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
