@@ -175,14 +175,20 @@ def freeze(studio: Studio, _: Path) -> Act:
 ACTS = (save, propose, export, back_up_once, publish, upload, freeze)
 
 
-def digests(store: Store) -> dict[str, str]:
-    with store.snapshot():
-        return {name: hashlib.sha256(b"".join(lines)).hexdigest() for name, lines in store.dump()}
+def rows_of(studio: Studio) -> dict[str, str]:
+    """A hash of each table's rows, read past the store."""
+    with closing(sqlite3.connect(studio.settings.data_dir / "studio.db")) as connection:
+        every = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        found = {}
+        for (name,) in every:
+            rows = sorted(map(repr, connection.execute(f"SELECT * FROM {name}")))
+            found[name] = hashlib.sha256("".join(rows).encode()).hexdigest()
+    return found
 
 
 def state(studio: Studio) -> Mapping[str, str]:
     """The rows of each table, and which file has which name; but for the database's own."""
-    found = digests(studio.store)
+    found = rows_of(studio)
     root = studio.settings.data_dir
     for path in root.rglob("*"):
         if path.is_file() and not path.name.startswith("studio.db"):
@@ -206,7 +212,7 @@ def test_a_disk_that_refuses_anywhere_leaves_the_old_state_or_the_new(
         counts.append(f"{kind}{'' if stays else ' once'}: {failed} failed, {went_on} went on")
     assert list(studio.store.find_troubles()) == []
     with closing(Store(studio.settings.database)) as again:
-        assert digests(again) == digests(studio.store)
+        assert list(again.list_project_revisions(1)) == list(studio.store.list_project_revisions(1))
     for model in studio.store.list_all_models():
         assert checkpoint.load(studio.workflow.weights_path(model)).sha256 == model.sha256
     tell(f"{begin.__name__}: {'; '.join(counts)}")
