@@ -19,7 +19,7 @@ test: $(VENV)/test.ready  ## all tests: Python, front end, browser; ARGS="-n 0 F
 	cd $(FRONT) && npm test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-soak: $(VENV)/test.ready  ## "nothing lost" and "nobody gets in" at full size: kills, power cuts, races; hours
+soak: $(VENV)/test.ready  ## "nothing lost" and "nobody gets in" at full size: kills, power cuts, disk faults, races; an hour or two
 	$(BIN)/python -m pytest -m soak --soak -v -rP $(ARGS)
 
 lint: $(VENV)/test.ready  ## ruff, mypy, eslint, tsc, prettier, and that the bundle is fresh

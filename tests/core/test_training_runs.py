@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,16 +35,27 @@ def train(data: tuple[Path, Path], out: Path, *more: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_run_goes_on_along_the_same_curve(
-    data: tuple[Path, Path], tmp_path: Path, capsys: Capture
+    data: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: Capture,
+    scale: Callable[[int, int], int],
+    tell: Callable[[str], None],
 ) -> None:
-    more = ["--steps", "6", "--threads", "1"]
+    kills, steps, chance = scale(1, 20), scale(6, 60), random.Random(0)
+    more = ["--steps", str(steps), "--threads", "1"]
     command = runs.command(*data, tmp_path / "whole.safetensors", *more)
     whole = runs.run_here(command, capsys)
     halted = runs.command(*data, tmp_path / "halted.safetensors", *more, "--resume")
-    events = [*runs.run(halted, kill_after=2), *runs.run_here(halted, capsys)]
+    events: list[runs.Event] = []
+    for _ in range(kills):
+        events += runs.run(halted, kill_after=chance.randint(1, 3))
+    events += runs.run_here(halted, capsys)
     assert runs.curve(events) == runs.curve(whole)
+    assert len(runs.curve(whole)) == steps
     assert events[-1]["sha256"] == whole[-1]["sha256"]
+    tell(f"{kills} kills in {steps} steps: the same losses and the same weights")
 
 
 @pytest.mark.slow
