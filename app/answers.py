@@ -13,6 +13,7 @@ from app.errors import (
     LoginNeeded,
     NotAllowed,
     NotFound,
+    OverQuota,
     TooLarge,
     Unavailable,
     WrongPassword,
@@ -30,6 +31,7 @@ STATUS: Mapping[type[Exception], int] = {
     LockedOut: 429,
     Unavailable: 503,
     DiskFull: 507,
+    OverQuota: 507,
 }
 # Gradio's pages need inline scripts and `new Function`; still nothing is fetched from, sent to or
 # framed by another site. Plots and pictures come as data and blobs.

@@ -5,9 +5,7 @@ that is too large; who asks; and no more at once, or a day, than one person may 
 """
 
 import re
-import time
 from collections import Counter
-from collections.abc import Callable
 from urllib.parse import quote
 
 import anyio
@@ -20,6 +18,7 @@ from app.access import LOCAL, Caller
 from app.accounts import Accounts
 from app.answers import SECURITY_HEADERS, refusal, status_of
 from app.auth import check_host, check_origin
+from app.daily import DailyBytes
 from app.errors import Busy, LoginNeeded, NotFound, StudioError, TooLarge
 from app.settings import Settings
 from app.store import Store
@@ -40,7 +39,6 @@ USED = re.compile(
 STREAM = "text/event-stream"  # goes on for as long as a page is open
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _LOOKUPS = 8  # of callers at once
-_DAY = 24 * 3600.0
 
 
 class Entrance:
@@ -52,7 +50,6 @@ class Entrance:
         store: tells whether anybody must log in.
         accounts: tells who asks.
         cookie: name of the cookie that holds a login's secret.
-        clock: seconds that never step back.
     """
 
     def __init__(
@@ -62,13 +59,12 @@ class Entrance:
         store: Store,
         accounts: Accounts,
         cookie: str,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app, self._settings, self._store = app, settings, store
-        self._accounts, self._cookie, self._clock = accounts, cookie, clock
+        self._accounts, self._cookie = accounts, cookie
         self._lookups = anyio.CapacityLimiter(_LOOKUPS)
         self._at_once: Counter[str] = Counter()
-        self._uploaded: dict[str, tuple[float, int]] = {}  # since when, and how many bytes
+        self._daily = DailyBytes(settings.data_dir / "sent.json", settings.daily_upload_bytes)
         self._has_users = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,7 +84,7 @@ class Entrance:
             caller = await anyio.to_thread.run_sync(self._find, request, limiter=self._lookups)
             request.state.caller = caller
             if caller is not None:
-                self._check_quota(caller, request)
+                await self._check_quota(caller, request)
             elif request.scope["path"] not in OPEN:
                 raise LoginNeeded("log in, in this browser: nothing that is unsaved gets lost")
         except LoginNeeded as error:
@@ -125,18 +121,12 @@ class Entrance:
         found = self._accounts.find_login(request.cookies.get(self._cookie, ""))
         return None if found is None else Caller(found[1].name, found[1], found[0])
 
-    def _check_quota(self, caller: Caller, request: Request) -> None:
+    async def _check_quota(self, caller: Caller, request: Request) -> None:
         if self._at_once[caller.person] >= AT_ONCE:
             raise Busy("too many requests of yours at once: try again in a moment")
-        if not _is_upload(request) or caller.user is None:
-            return
-        now, size = self._clock(), int(_size_of(request))
-        since, sent = self._uploaded.get(caller.person, (now, 0))
-        if now - since >= _DAY:
-            since, sent = now, 0
-        if sent + size > self._settings.daily_upload_bytes:
-            raise Busy(f"you may send {self._settings.daily_upload_bytes} bytes a day")
-        self._uploaded[caller.person] = (since, sent + size)
+        if _is_upload(request) and caller.user is not None:
+            size = int(_size_of(request))
+            await anyio.to_thread.run_sync(self._daily.spend, caller.person, size)
 
     async def _pass(self, request: Request, receive: Receive, send: Send) -> None:
         streams = is_over = False

@@ -13,6 +13,7 @@ MALError
     ├── NotAllowed       the act does not fit the present state
     ├── Busy             the queue is full; try again
     ├── DiskFull         there is no room; nothing was saved
+    ├── OverQuota        the project holds as much as it may
     ├── Unavailable      database, image store or disk cannot be reached, read or written
     ├── ExportFailed     the export did not prove equal to the store; nothing is handed out
     ├── Unreachable      a program got no answer from the studio, or none it understands
@@ -96,6 +97,12 @@ class DiskFull(StudioError):  # noqa: N818
     """The disk is full; nothing was saved."""
 
     code = "disk_full"
+
+
+class OverQuota(StudioError):  # noqa: N818
+    """The project holds as much as it may; nothing more was taken."""
+
+    code = "over_quota"
 
 
 class Unavailable(StudioError):  # noqa: N818

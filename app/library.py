@@ -22,6 +22,7 @@ from app.exchange import (
 )
 from app.images import Expanded, Found, Intake, expand
 from app.records import Image, ModelState, ModelVersion, NewModel, Project
+from app.room import Room
 from app.settings import PHOTOS, Settings
 from app.store import Store
 from mal_core import calibrate, checkpoint
@@ -57,6 +58,7 @@ class Library:
         self._settings = settings
         self._store = store
         self._intake = intake
+        self._room = Room(settings, store)
 
     def prepare(self) -> None:
         """Make a new data folder ready: the bundled model, and the sample project."""
@@ -102,6 +104,7 @@ class Library:
 
         Raises:
             DiskFull, Unavailable: the disk takes no more; what was taken before stays.
+            OverQuota: the project may hold no more; what was taken before stays.
         """
         with on_disk("nothing more was taken"), self._scratch() as scratch:
             found = _expand_each(paths, Path(scratch), 10 * self._settings.max_upload_bytes)
@@ -143,17 +146,23 @@ class Library:
         Raises:
             BadDataset: with a line for each problem; nothing was changed.
             InputError: there is no such format.
+            OverQuota: the project may hold no more.
         """
+        if not dry_run:
+            self._room.check(project_id)
         importer = Importer(self._settings, self._store, tell)
-        return importer.run(
-            project_id,
-            get_format(format_name),
-            paths,
-            person=person,
-            now=datetime.now(UTC),
-            dry_run=dry_run,
-            replace=replace,
-        )
+        try:
+            return importer.run(
+                project_id,
+                get_format(format_name),
+                paths,
+                person=person,
+                now=datetime.now(UTC),
+                dry_run=dry_run,
+                replace=replace,
+            )
+        finally:
+            self._room.forget(project_id)  # images may have come along
 
     def export(
         self, project_id: int, format_name: str, *, include_proposals: bool, include_images: bool
@@ -180,12 +189,15 @@ class Library:
     def _take(self, project_id: int, files: Sequence[Found], before: int = 0) -> Iterator[Step]:
         for done, found in enumerate(files, start=before + 1):
             total = before + len(files)
+            self._room.check(project_id)
             try:
                 taken = self._intake.take(found.path, found.name)
             except InputError as error:
                 yield Step(done, total, str(error), added=False)
                 continue
             image, is_new = self._store.add_image(project_id, taken, datetime.now(UTC))
+            if is_new:
+                self._room.add(project_id, taken.n_bytes)
             line = taken.notice and f"{image.file_name}: {taken.notice}"
             if not is_new:
                 line = f"{found.name} is in the project already"

@@ -108,6 +108,7 @@ class TakenImage:
     height: int
     file_name: str
     notice: str
+    n_bytes: int = 0  # of the raster and the thumbnail
 
 
 @dataclass(frozen=True)

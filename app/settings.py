@@ -49,6 +49,7 @@ class Settings:
         max_pixels: largest image taken, in pixels.
         max_upload_bytes: largest single file taken, in bytes.
         daily_upload_bytes: the most that one user may send in a day, in bytes.
+        project_bytes: the most that the images of a project may take, in bytes.
         allowed_hosts: names it may be called by, with commas between; a reverse proxy's.
         threads: CPU threads of the model.
         device: "auto", "cpu", "cuda" or "mps".
@@ -71,6 +72,7 @@ class Settings:
     max_pixels: int = 120_000_000
     max_upload_bytes: int = 2 * 1024**3
     daily_upload_bytes: int = 64 * 1024**3
+    project_bytes: int = 2**40
     allowed_hosts: str = ""
     threads: int = field(default_factory=_cpu_count)
     device: str = "auto"
@@ -86,6 +88,7 @@ class Settings:
         _check_range("max_pixels", self.max_pixels, 1, 2**28)
         _check_range("max_upload_bytes", self.max_upload_bytes, 1, 2**40)
         _check_range("daily_upload_bytes", self.daily_upload_bytes, 1, 2**50)
+        _check_range("project_bytes", self.project_bytes, 1, 2**60)
         _check_range("threads", self.threads, 1, 1024)
         _check_range("disk_floor_bytes", self.disk_floor_bytes, 0, 2**50)
         _check_choice("device", self.device, _DEVICES)

@@ -75,8 +75,9 @@ class Intake:
                 raise BadImage(f"{name} {reply['refused']}")
             if "fault" in reply:
                 raise OSError(*reply["fault"])
+            n_bytes = sum(file.stat().st_size for file in Path(folder).iterdir())
             sha256 = self._store(Path(folder), reply["extension"])
-        return TakenImage(sha256, _hash(path), **reply, file_name=name)
+        return TakenImage(sha256, _hash(path), **reply, file_name=name, n_bytes=n_bytes)
 
     def _scratch(self) -> tempfile.TemporaryDirectory[str]:
         """A folder on the disk of the rasters, so that they need only be moved."""

@@ -19,7 +19,7 @@ WORDS = {
     422: "what was sent cannot be used; the text says what must hold",
     429: "too much at once; nothing was done, try again after `Retry-After` seconds",
     503: "the studio cannot work now, or is stopping; nothing was done",
-    507: "the disk is full; nothing was saved",
+    507: "the disk is full, or the project holds as much as it may; nothing was saved",
 }
 COMMON = (401, 403, 404, 422, 503)
 BEARER = Security(

@@ -39,6 +39,7 @@ class Images(Database):
                 return row_to_image(known), False
             number = take_numbers(connection, project_id, "next_image", 1)
             values = vars(taken) | {"project_id": project_id, "number": number, "created_at": now}
+            del values["n_bytes"]  # the files themselves tell
             row = connection.execute(table.insert().returning(table), values).one()
             return row_to_image(row), True
 
