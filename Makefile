@@ -8,7 +8,7 @@ WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test soak lint format bundle bench clean
+.PHONY: run test test-postgresql soak lint format bundle bench clean
 
 run: $(VENV)/run.ready  ## serve the studio on http://127.0.0.1:7860
 	$(BIN)/python app.py $(ARGS)
@@ -18,6 +18,10 @@ test: export OMP_NUM_THREADS := 1
 test: $(VENV)/test.ready  ## all tests: Python, front end, browser; ARGS="-n 0 FILE" for a look at one
 	cd $(FRONT) && npm test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-postgresql: export OMP_NUM_THREADS := 1
+test-postgresql: $(VENV)/test.ready  ## all tests of the studio once more, its tables in PostgreSQL
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/studio --database postgresql $(ARGS)
 
 soak: $(VENV)/test.ready  ## "nothing lost" and "nobody gets in" at full size: kills, power cuts, disk faults, races; an hour or two
 	$(BIN)/python -m pytest -m soak --soak -v -rP $(ARGS)

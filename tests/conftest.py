@@ -18,6 +18,12 @@ def predictor() -> Predictor:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="the full sizes of tests marked soak")
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgresql"),
+        default="sqlite",
+        help="what the studios under test keep their tables in",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -36,13 +36,29 @@ from mal_core.config import ModelConfig
 from mal_core.masks import RLE, encode
 from mal_core.model import MAL
 from tests.studio.buckets import bucket, s3, s3_server
-from tests.studio.databases import bare_place, place, postgresql
+from tests.studio.databases import (
+    BOTH,
+    bare_databases,
+    bare_place,
+    copy_rows,
+    database_kind,
+    database_of,
+    kind_of,
+    new_database,
+    one_place,
+    place,
+    postgresql,
+    shared_database,
+    tell_programs,
+)
 from tests.studio.nursery import Nursery, opened_nursery
 from tests.studio.served import served
 from tests.studio.trade import Trade
 from tests.studio.trainer import TRAINER, open_jobs
 
-__all__ = ["bare_place", "bucket", "place", "postgresql", "s3", "s3_server", "served"]  # fixtures
+__all__ = ["bare_databases", "bare_place", "bucket", "database_kind", "new_database"]  # fixtures
+__all__ += ["one_place", "place", "postgresql", "s3", "s3_server", "served"]
+__all__ += ["shared_database"]
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
 PHOTOS = Path(skimage.data.__file__).parent
 HOST = "127.0.0.1:7860"
@@ -113,15 +129,47 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Pa
     return folder
 
 
+@pytest.fixture(scope="session")
+def prepared_rows(prepared: Path, postgresql: str) -> str:
+    """Name of a PostgreSQL database that holds what the prepared folder's file does."""
+    copy_rows(prepared / "studio.db", postgresql, "prepared")
+    return "prepared"
+
+
 @pytest.fixture
-def studio(prepared: Path, tiny_weights: Path, tmp_path: Path) -> Iterator[Studio]:
-    """A studio on a copy of the prepared folder."""
-    folder = tmp_path / "data"
+def studio(
+    request: pytest.FixtureRequest,
+    prepared: Path,
+    tiny_weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Studio]:
+    """A studio on a copy of the prepared folder, and of its rows."""
+    folder, rows = tmp_path / "data", "template"
     shutil.copytree(prepared, folder)
-    settings = Settings(data_dir=folder, weights=tiny_weights, device="cpu", threads=1)
-    opened = open_studio(settings)
-    yield opened
-    opened.store.close()
+    if kind_of(request) == "postgresql":
+        (folder / "studio.db").unlink()
+        rows = request.getfixturevalue("prepared_rows")
+    for url in database_of(request, rows):
+        tell_programs(monkeypatch, url)
+        settings = Settings(folder, url, weights=tiny_weights, device="cpu", threads=1)
+        opened = open_studio(settings)
+        yield opened
+        opened.store.close()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Pass over what is about SQLite's file where the studios have none."""
+    is_about_file = item.get_closest_marker("sqlite") is not None
+    if is_about_file and item.config.getoption("--database") != "sqlite":
+        pytest.skip("about the SQLite file")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let a test that is marked `both` run on each database."""
+    if metafunc.definition.get_closest_marker("both") is not None:
+        metafunc.fixturenames.append("database_kind")
+        metafunc.parametrize("database_kind", BOTH, indirect=True)
 
 
 @pytest.fixture
@@ -143,9 +191,9 @@ def client(studio: Studio, api: Api) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def trade(tmp_path: Path) -> Iterator[Trade]:
+def trade(tmp_path: Path, new_database: str) -> Iterator[Trade]:
     """A data folder of its own, to be filled with hard cases and sent through formats."""
-    opened = Trade(tmp_path / "data")
+    opened = Trade(tmp_path / "data", new_database)
     yield opened
     opened.store.close()
 

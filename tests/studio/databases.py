@@ -10,7 +10,8 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url
 
 from app.records import Draft, Instance, ModelState, NewModel, State, TakenImage
-from app.store import Store
+from app.store import Store, fill
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 OPTIONS = (
@@ -71,12 +72,80 @@ def bare_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path 
     yield from fresh(request.getfixturevalue("postgresql"), "template1")
 
 
+@pytest.fixture
+def one_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | str]:
+    """Where a store may be opened, on the database of this run."""
+    if kind_of(request) == "sqlite":
+        yield tmp_path / "studio.db"
+        return
+    yield from fresh(request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The `database_url` of a studio of this run, with all tables; "" for a file of its own."""
+    for url in database_of(request):
+        tell_programs(monkeypatch, url)
+        yield url
+
+
+def tell_programs(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Let the launcher and other processes of a test use its database, too."""
+    if url:
+        monkeypatch.setenv("MAL_DATABASE_URL", url)
+
+
+@pytest.fixture
+def bare_databases(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+    """Makes the `database_url` of studios that are yet to be restored."""
+    with ExitStack() as made:
+        opened = contextmanager(database_of)
+        yield lambda: made.enter_context(opened(request, "template1"))
+
+
+@pytest.fixture(scope="module")
+def shared_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Likewise, for all tests of a module."""
+    yield from database_of(request)
+
+
+def database_of(request: pytest.FixtureRequest, template: str = "template") -> Iterator[str]:
+    """What `new_database` gives."""
+    if kind_of(request) == "sqlite":
+        yield ""
+        return
+    yield from fresh(request.getfixturevalue("postgresql"), template)
+
+
+def kind_of(request: pytest.FixtureRequest) -> str:
+    """The database of this run, or the one that a test runs on for the second time."""
+    if "database_kind" in request.fixturenames:
+        return str(request.getfixturevalue("database_kind"))
+    return str(request.config.getoption("--database"))
+
+
+@pytest.fixture
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Where a test is marked `both`: each in turn."""
+    return str(request.param)
+
+
 def fresh(server: str, template: str = "template") -> Iterator[str]:
     """URL of a new database, dropped afterwards."""
     name = f"test{next(_NUMBERS)}"
     _create(server, name, template)
     yield str(make_url(server).set(database=name))
     _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def copy_rows(source: Path, server: str, name: str) -> None:
+    """Make a database that holds what a SQLite file does."""
+    _create(server, name, "template1")
+    with closing(Store(source)) as store, store.snapshot():
+        tables = {table: list(lines) for table, lines in store.dump()}
+        version = store.schema_version()
+    lines = {table: iter(rows) for table, rows in tables.items()}
+    fill(str(make_url(server).set(database=name)), version, lines, {})
 
 
 def raw(place: Path | str) -> Engine:
@@ -126,7 +195,7 @@ def _somebody(folder: Path) -> pwd.struct_passwd | None:
 
 
 def _create(server: str, name: str, template: str) -> None:
-    _execute(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY WAL_LOG")
 
 
 def _execute(server: str, statement: str) -> None:

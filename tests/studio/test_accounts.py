@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
 from sqlalchemy.exc import DatabaseError
 
 from app.errors import NotAllowed, NotFound
@@ -15,13 +14,14 @@ from app.records import ModelState, NewModel
 from app.store import Store
 from mal_core.errors import InputError
 from tests.studio.conftest import NOW
+from tests.studio.databases import raw
 
 LATER = NOW + timedelta(hours=1)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "studio.db")
+def store(one_place: Path | str) -> Iterator[Store]:
+    opened = Store(one_place)
     yield opened
     opened.close()
 
@@ -194,9 +194,11 @@ def test_a_line_stands_or_falls_with_its_act(store: Store) -> None:
 
 
 @pytest.mark.parametrize("change", ["UPDATE audit SET act = 'nothing'", "DELETE FROM audit"])
-def test_no_line_is_ever_changed_or_taken_out(store: Store, tmp_path: Path, change: str) -> None:
+def test_no_line_is_ever_changed_or_taken_out(
+    store: Store, one_place: Path | str, change: str
+) -> None:
     store.add_audit("Ada", "login", NOW)
-    engine = create_engine(f"sqlite:///{tmp_path / 'studio.db'}")
+    engine = raw(one_place)
     with engine.connect() as connection, pytest.raises(DatabaseError, match="append-only"):
         connection.exec_driver_sql(change)
     engine.dispose()

@@ -168,6 +168,7 @@ def test_the_time_is_told_by_stage(client: TestClient, studio: Studio) -> None:
     assert [name for name, _ in found] == stages
 
 
+@pytest.mark.both
 def test_a_request_asked_again_gets_the_instance_it_made(
     client: TestClient, studio: Studio
 ) -> None:
@@ -314,6 +315,7 @@ def test_counts_are_stored_in_the_form_pycocotools_writes(
     assert RLE.from_coco(answer["rle"]).runs.tolist() == [150, 10, 239_840]
 
 
+@pytest.mark.both
 def test_of_two_saves_the_late_one_gets_both_versions_to_choose_from(
     client: TestClient, studio: Studio, instance: Instance
 ) -> None:
@@ -358,6 +360,7 @@ def test_a_mask_made_from_a_proposal_keeps_its_model_and_score(
     assert len(studio.store.list_instances(proposed["image_id"])) == 2
 
 
+@pytest.mark.both
 def test_a_late_deletion_deletes_nothing(
     client: TestClient, studio: Studio, instance: Instance
 ) -> None:
@@ -379,6 +382,7 @@ def test_undo_brings_a_deleted_annotation_back(
     assert studio.store.get_instance(instance.id).draft == instance.draft
 
 
+@pytest.mark.both
 def test_a_category_is_added_once_whatever_its_case(client: TestClient, studio: Studio) -> None:
     first, again = (
         client.post("/mal/categories", json={"project_id": 1, "name": name}).json()

@@ -53,14 +53,19 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
-def elsewhere(studio: Studio, path: Path) -> Settings:
-    return replace(studio.settings, data_dir=path)
+Elsewhere = Callable[[Path], Settings]
+
+
+@pytest.fixture
+def elsewhere(studio: Studio, bare_databases: Callable[[], str]) -> Elsewhere:
+    """Settings of a studio that is to be made in another folder."""
+    return lambda path: replace(studio.settings, data_dir=path, database_url=bare_databases())
 
 
 def test_what_is_restored_is_what_was_backed_up(
-    studio: Studio, zipped: Path, tmp_path: Path
+    studio: Studio, zipped: Path, tmp_path: Path, elsewhere: Elsewhere
 ) -> None:
-    settings = elsewhere(studio, tmp_path / "new")
+    settings = elsewhere(tmp_path / "new")
     assert restore(settings, zipped) == []
     with closing(Store(settings.database)) as store:
         assert digests(store) == digests(studio.store)
@@ -73,9 +78,9 @@ def test_what_is_restored_is_what_was_backed_up(
 
 
 def test_a_restored_studio_goes_on_numbering_where_the_old_one_stood(
-    studio: Studio, zipped: Path, tmp_path: Path
+    studio: Studio, zipped: Path, tmp_path: Path, elsewhere: Elsewhere
 ) -> None:
-    settings = elsewhere(studio, tmp_path / "new")
+    settings = elsewhere(tmp_path / "new")
     restore(settings, zipped)
     with closing(Store(settings.database)) as store:
         made = store.add_instance(studio.images[0].id, studio.draft(), "Ada", "box", NOW)
@@ -83,11 +88,11 @@ def test_a_restored_studio_goes_on_numbering_where_the_old_one_stood(
 
 
 def test_a_laptops_studio_moves_to_a_teams_database_and_back(
-    studio: Studio, zipped: Path, tmp_path: Path, postgresql: str
+    studio: Studio, zipped: Path, tmp_path: Path, postgresql: str, elsewhere: Elsewhere
 ) -> None:
-    home = elsewhere(studio, tmp_path / "home")
+    home = elsewhere(tmp_path / "home")
     for place in fresh(postgresql, "template1"):
-        team = replace(elsewhere(studio, tmp_path / "team"), database_url=place)
+        team = replace(elsewhere(tmp_path / "team"), database_url=place)
         assert restore(team, zipped) == []
         with closing(Store(team.database)) as store:
             assert digests(store) == digests(studio.store)
@@ -126,12 +131,12 @@ def test_no_login_and_no_token_of_before_lets_anybody_into_what_was_restored(
 
 @pytest.mark.soak
 def test_a_backup_made_while_people_write_holds_one_moment(
-    studio: Studio, tmp_path: Path, scale: Callable[[int, int], int]
+    studio: Studio, tmp_path: Path, scale: Callable[[int, int], int], elsewhere: Elsewhere
 ) -> None:
     writer = Writer(studio)
     writer.start()
     for turn in range(scale(2, 20)):
-        target, settings = tmp_path / f"{turn}.zip", elsewhere(studio, tmp_path / f"new-{turn}")
+        target, settings = tmp_path / f"{turn}.zip", elsewhere(tmp_path / f"new-{turn}")
         writer.wait_for(writer.acknowledged + 5)
         before = writer.acknowledged
         back_up(studio.settings, studio.store, target, NOW)
@@ -212,12 +217,12 @@ def test_a_backup_never_replaces_a_file(studio: Studio, zipped: Path) -> None:
 
 
 def test_a_backup_names_what_the_data_folder_has_lost_and_keeps_the_rest(
-    studio: Studio, tmp_path: Path
+    studio: Studio, tmp_path: Path, elsewhere: Elsewhere
 ) -> None:
     first, second, _ = studio.images
     path_of(studio.settings, first).unlink()
     path_of(studio.settings, second).write_bytes(b"rot")
-    target, settings = tmp_path / "backup.zip", elsewhere(studio, tmp_path / "new")
+    target, settings = tmp_path / "backup.zip", elsewhere(tmp_path / "new")
     report: BackupReport = back_up(studio.settings, studio.store, target, NOW)
     assert [line.partition(":")[0] for line in report.missing] == [
         f"{first.file_name} is missing",
@@ -230,7 +235,7 @@ def test_a_backup_names_what_the_data_folder_has_lost_and_keeps_the_rest(
 
 @pytest.mark.parametrize("kind", ["a file in it", "a file in its place"])
 def test_a_folder_that_holds_something_is_left_alone(
-    studio: Studio, zipped: Path, tmp_path: Path, kind: str
+    zipped: Path, tmp_path: Path, kind: str, elsewhere: Elsewhere
 ) -> None:
     taken = tmp_path / "new"
     if kind == "a file in it":
@@ -239,7 +244,7 @@ def test_a_folder_that_holds_something_is_left_alone(
     else:
         taken.write_text("mine")
     with pytest.raises(NotAllowed, match="is not empty"):
-        restore(elsewhere(studio, taken), zipped)
+        restore(elsewhere(taken), zipped)
     assert (taken if taken.is_file() else taken / "mine").read_text() == "mine"
 
 
@@ -314,10 +319,14 @@ def say(**values: object) -> Callable[..., None]:
     ],
 )  # fmt: skip
 def test_a_zip_that_is_no_honest_backup_leaves_nothing(
-    studio: Studio, zipped: Path, tmp_path: Path, change: Callable[..., None], text: str | None
+    zipped: Path,
+    tmp_path: Path,
+    change: Callable[..., None],
+    text: str | None,
+    elsewhere: Elsewhere,
 ) -> None:
     rewrite(zipped, change)
-    settings = elsewhere(studio, tmp_path / "new")
+    settings = elsewhere(tmp_path / "new")
     if text is None:
         assert restore(settings, zipped) == []
         return

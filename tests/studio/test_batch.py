@@ -28,7 +28,8 @@ from app.batch import Batch
 from app.settings import Settings
 from app.store import Store
 from app.workflow import Workflow
-settings = Settings(data_dir=Path(sys.argv[1]), weights=Path(sys.argv[2]), device="cpu", threads=1)
+settings = Settings.from_environment(os.environ, data_dir=Path(sys.argv[1]),
+                                     weights=Path(sys.argv[2]), device="cpu", threads=1)
 for _ in sys.stdin:  # a line begins a studio: a fork, so that only the first pays for the imports
     if (studio := os.fork()) == 0:
         store = Store(settings.database)

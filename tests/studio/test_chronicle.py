@@ -45,6 +45,7 @@ def passes(line: Line, sieve: Sieve) -> bool:
     )
 
 
+@pytest.mark.both
 @pytest.mark.usefixtures("chronicle")
 def test_every_sieve_lets_through_what_its_rule_says_newest_first(studio: Studio) -> None:
     everything = lines(studio, Sieve())
@@ -60,6 +61,7 @@ def test_every_sieve_lets_through_what_its_rule_says_newest_first(studio: Studio
         assert lines(studio, sieve) == expected, sieve
 
 
+@pytest.mark.both
 @pytest.mark.usefixtures("chronicle")
 def test_a_line_says_who_when_why_and_what_it_took(studio: Studio) -> None:
     line = lines(studio, Sieve(person="Bob", reason="brush"))[0]
@@ -72,6 +74,7 @@ def test_a_line_says_who_when_why_and_what_it_took(studio: Studio) -> None:
     )
 
 
+@pytest.mark.both
 @pytest.mark.usefixtures("chronicle")
 def test_pages_of_the_history_follow_one_another(studio: Studio) -> None:
     found: list[Line] = []
@@ -85,6 +88,7 @@ def test_pages_of_the_history_follow_one_another(studio: Studio) -> None:
     assert found == lines(studio, Sieve())
 
 
+@pytest.mark.both
 def test_any_revision_is_brought_back_as_a_new_one(studio: Studio, chronicle: Chronicle) -> None:
     before = studio.store.list_revisions(1)
     for revision in before:  # the one that lost its race, too
@@ -120,6 +124,7 @@ def test_no_cell_is_a_formula(cell: str) -> None:
     assert row == [f"'{cell}", 'say "hi", you\nthere']
 
 
+@pytest.mark.both
 def test_the_audit_log_is_taken_away_whole(studio: Studio, chronicle: Chronicle) -> None:
     for number in range(3):
         studio.store.add_audit("Ada", "export", NOW, subject=f"{number}", detail={"masks": number})

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -41,9 +42,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def app(folder: Path, tiny_weights: Path) -> FastAPI:
+def app(folder: Path, tiny_weights: Path, shared_database: str) -> FastAPI:
     """The whole studio, Gradio's pages included, with one user."""
-    settings = Settings(data_dir=folder / "data", weights=tiny_weights, device="cpu", threads=1)
+    settings = Settings(
+        folder / "data", shared_database, weights=tiny_weights, device="cpu", threads=1
+    )
     store = Store(settings.database)
     Accounts(store, CHEAP).add_user("Ada", GOOD, is_admin=True, by="")
     store.close()
@@ -278,7 +281,7 @@ def layer(studio: Studio) -> Entrance:
     async def inside(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.sleep_forever()
 
-    settings = Settings(data_dir=studio.settings.data_dir, daily_upload_bytes=1000)
+    settings = replace(studio.settings, daily_upload_bytes=1000)
     return Entrance(inside, settings, store, accounts, "cookie")
 
 

@@ -31,8 +31,8 @@ HEIGHT, WIDTH = 30, 40
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data")
+def settings(tmp_path: Path, new_database: str) -> Settings:
+    return Settings(data_dir=tmp_path / "data", database_url=new_database)
 
 
 @pytest.fixture

@@ -34,14 +34,15 @@ from tests.studio.trainer import (
 Child = Callable[[str], None]
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVER = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from app.settings import Settings
 from app.store import Store
 from app.workflow import Workflow
 from tests.studio.trainer import open_parts
 folder, weights, script = sys.argv[1:]
-settings = Settings(data_dir=Path(folder), weights=Path(weights), device="cpu", threads=1)
+settings = Settings.from_environment(os.environ, data_dir=Path(folder), weights=Path(weights),
+                                     device="cpu", threads=1)
 store = Store(settings.database)
 jobs, again = open_parts(settings, store, Workflow(settings, store))
 jobs._command = lambda job: [sys.executable, "-c", script, str(settings.jobs / str(job.id)),

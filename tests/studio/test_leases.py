@@ -101,6 +101,7 @@ def test_whatever_happens_a_token_never_shrinks_and_has_one_person() -> None:
 # In the store
 
 
+@pytest.mark.both
 def test_a_lease_reads_back_and_a_second_person_waits_for_it(studio: Studio) -> None:
     store, image = studio.store, studio.images[0].id
     first = store.take_lease(image, "Ann", NOW)
@@ -114,6 +115,7 @@ def test_a_lease_reads_back_and_a_second_person_waits_for_it(studio: Studio) -> 
         store.take_lease(99, "Ann", NOW)
 
 
+@pytest.mark.both
 def test_a_save_under_an_old_lease_is_refused_and_kept(studio: Studio) -> None:
     store, made = studio.store, studio.add()
     old = store.take_lease(made.image_id, "Ada", NOW)
@@ -137,6 +139,7 @@ def test_what_is_no_work_at_the_canvas_asks_for_no_lease(studio: Studio) -> None
     assert saved.version == 2
 
 
+@pytest.mark.both
 def test_a_race_without_a_lease_is_a_conflict_as_before(studio: Studio) -> None:
     made = studio.add()
     studio.store.save_instance(made.id, made.draft, 1, "Bob", "brush", NOW, Work(0))
@@ -221,6 +224,7 @@ def test_two_pages_of_one_person_share_the_lease_and_see_nobody(here: Here) -> N
     assert second["here"] == []
 
 
+@pytest.mark.both
 def test_who_leaves_gives_the_image_back(here: Here, studio: Studio) -> None:
     here("Ada")
     here("Ada", image_id=studio.images[1].id, left=studio.images[0].id)
@@ -235,6 +239,7 @@ def test_a_page_that_goes_away_is_here_no_more(here: Here) -> None:
     assert (seen["lease"]["is_mine"], seen["here"]) == (True, [])
 
 
+@pytest.mark.both
 def test_looking_takes_nothing_and_taking_over_takes_it(here: Here) -> None:
     assert here("Bob", wish="look")["lease"] is None
     here("Ada")

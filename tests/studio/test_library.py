@@ -228,8 +228,11 @@ def test_a_project_needs_a_name(studio: Studio, library: Library) -> None:
     assert len(studio.store.list_projects()) == 1
 
 
-def test_a_new_folder_gets_the_sample_project_once(tmp_path: Path, tiny_weights: Path) -> None:
-    fresh = open_studio(Settings(data_dir=tmp_path / "new", weights=tiny_weights, device="cpu"))
+def test_a_new_folder_gets_the_sample_project_once(
+    tmp_path: Path, tiny_weights: Path, new_database: str
+) -> None:
+    settings = Settings(tmp_path / "new", new_database, weights=tiny_weights, device="cpu")
+    fresh = open_studio(settings)
     library, intake = fresh.library()
     with intake:
         library.prepare()

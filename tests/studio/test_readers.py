@@ -28,8 +28,8 @@ HARD = ("holes", "parts", "island in a hole", "noise", "one pixel", "touching bo
 
 
 @pytest.fixture(scope="module")
-def trade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trade]:
-    opened = Trade(tmp_path_factory.mktemp("trade"))
+def trade(tmp_path_factory: pytest.TempPathFactory, shared_database: str) -> Iterator[Trade]:
+    opened = Trade(tmp_path_factory.mktemp("trade"), shared_database)
     yield opened
     opened.store.close()
 

@@ -44,6 +44,7 @@ def thing(studio: Studio) -> int:
     return studio.categories[0].id
 
 
+@pytest.mark.both
 def test_from_photos_to_masks_that_pycocotools_reads(client: Client, tmp_path: Path) -> None:
     project = client.add_project("Cups", ["cup", "saucer"])
     cup = client.categories(project.id)["cup"]
@@ -164,6 +165,7 @@ def test_a_body_is_cut_at_the_cap_whether_it_says_its_length_or_not(
     assert [*studio.settings.uploads.glob("*")] == []
 
 
+@pytest.mark.both
 def test_boxes_asked_for_twice_are_added_once(door: Door, image: int, thing: int) -> None:
     body = {"boxes": [{"box": BOX, "category_id": thing}] * 2, "request_id": "mine"}
     path = f"/mal/v1/images/{image}/boxes"
@@ -206,6 +208,7 @@ def test_a_body_of_another_shape_is_told_what_must_hold(
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "bad_request")
 
 
+@pytest.mark.both
 def test_a_late_save_is_kept_and_told(client: Client, studio: Studio) -> None:
     seen = client.instance(studio.add().id)
     fresh = client.save(seen, mask=blob(studio.images[0], size=20))
@@ -223,6 +226,7 @@ def test_a_mask_of_another_size_is_refused(client: Client, studio: Studio) -> No
         client.save(seen, mask=blob(studio.images[1]))
 
 
+@pytest.mark.both
 @pytest.mark.parametrize(
     ("verdict", "state"),
     [("accept", State.ACCEPTED), ("reject", State.REJECTED), ("flag", State.PROPOSED)],
@@ -245,6 +249,7 @@ def test_a_box_without_a_mask_cannot_be_accepted(client: Client, image: int, thi
         client.review(bare, "accept")
 
 
+@pytest.mark.both
 def test_boxes_get_their_masks_by_a_job(client: Client, studio: Studio, thing: int) -> None:
     for one in studio.images:
         client.add_boxes(one.id, [(BOX, thing)])
@@ -270,6 +275,7 @@ def coco(studio: Studio, **changes: object) -> bytes:
     return json.dumps(data).encode()
 
 
+@pytest.mark.both
 def test_an_import_looks_first_and_then_brings_boxes(
     client: Client, studio: Studio, image: int, tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ def test_a_filter_that_cannot_be_is_refused(client: TestClient, query: str) -> N
     error_of(client.get(f"/mal/queue/1?{query}"), 422, "bad_request")
 
 
+@pytest.mark.both
 def test_all_above_a_score_are_accepted_and_taken_back_as_one_act(
     client: TestClient, studio: Studio
 ) -> None:
@@ -144,6 +145,7 @@ def test_a_preview_lists_what_would_be_accepted_the_least_certain_first(
     assert client.get("/mal/accept/1?low=0.8").json() == {"masks": []}
 
 
+@pytest.mark.both
 def test_taking_an_act_back_leaves_what_somebody_changed_since(
     client: TestClient, studio: Studio
 ) -> None:
@@ -159,6 +161,7 @@ def test_taking_an_act_back_leaves_what_somebody_changed_since(
     assert studio.store.get_instance(by_hand.id).draft.state is State.ACCEPTED
 
 
+@pytest.mark.both
 def test_comments_are_written_and_read_by_image(client: TestClient, studio: Studio) -> None:
     instance = scored(studio, 0.9)
     body = {"image_id": instance.image_id, "instance_id": instance.id, "text": "too wide"}
@@ -172,6 +175,7 @@ def test_comments_are_written_and_read_by_image(client: TestClient, studio: Stud
     error_of(client.get("/mal/comments/99"), 404, "not_found")
 
 
+@pytest.mark.both
 def test_preferences_are_a_persons_own_and_small(client: TestClient, studio: Studio) -> None:
     assert client.get("/mal/preferences").json() == {}
     liked = {"keys": {"undo": ["U"]}, "hand": "left"}
@@ -182,6 +186,7 @@ def test_preferences_are_a_persons_own_and_small(client: TestClient, studio: Stu
     assert client.get("/mal/preferences").json() == {}
 
 
+@pytest.mark.both
 @pytest.mark.parametrize(
     ("reason", "changes", "kept"),
     [

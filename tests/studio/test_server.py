@@ -36,9 +36,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(folder: Path, tiny_weights: Path) -> Iterator[TestClient]:
+def page(folder: Path, tiny_weights: Path, shared_database: str) -> Iterator[TestClient]:
     """A browser at the studio's address, its folder made by the start."""
-    settings = Settings(folder, weights=tiny_weights, device="cpu", threads=1, backend="torch")
+    settings = Settings(
+        folder, shared_database, weights=tiny_weights, device="cpu", threads=1, backend="torch"
+    )
     app = anyio.run(build, settings)
     with TestClient(app, f"http://{HOST}", raise_server_exceptions=False) as opened:
         yield opened

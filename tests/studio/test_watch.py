@@ -89,7 +89,11 @@ def broken(watched: Watched, studio: Studio, how: str) -> Vitals:
 
 @pytest.mark.parametrize(
     ("how", "text"),
-    [("disk", "bytes left"), ("model", "safetensors: No such file"), ("database", "")],
+    [
+        ("disk", "bytes left"),
+        ("model", "safetensors: No such file"),
+        pytest.param("database", "", marks=pytest.mark.sqlite),
+    ],
 )
 def test_what_is_wrong_makes_it_unready_and_is_said_on_this_machine(
     watched: Watched, studio: Studio, how: str, text: str

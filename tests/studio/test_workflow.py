@@ -104,6 +104,7 @@ def test_two_models_are_kept_ready_and_no_third(studio: Studio, loaded: list[str
     assert loaded == [names[0], names[1], names[2], names[1]]
 
 
+@pytest.mark.both
 def test_a_model_put_in_use_proposes_the_next_box(studio: Studio) -> None:
     old = propose(studio).draft
     model = add_model(studio, 1)
@@ -113,6 +114,7 @@ def test_a_model_put_in_use_proposes_the_next_box(studio: Studio) -> None:
     assert old.score != new.score
 
 
+@pytest.mark.both
 def test_undo_of_a_new_proposal_brings_back_who_made_the_old_mask(studio: Studio) -> None:
     first = propose(studio)
     studio.store.use_model(studio.project.id, add_model(studio, 1).id)
@@ -189,6 +191,7 @@ def test_an_instance_is_proposed_anew_on_its_own_image_only(studio: Studio) -> N
         studio.workflow.propose(studio.images[1].id, BOX, 1, "Ada", known)
 
 
+@pytest.mark.both
 def test_a_corrected_mask_keeps_the_score_and_model_it_descends_from(studio: Studio) -> None:
     proposed = propose(studio)
     wanted = replace(proposed.draft, rle=blob(studio.images[0]), state=State.CORRECTED,
@@ -215,12 +218,14 @@ def test_a_mask_that_undo_brings_back_comes_with_its_own_score_and_model(studio:
     assert back.draft == old.draft
 
 
+@pytest.mark.both
 def test_a_deleted_instance_keeps_its_mask_for_undo(studio: Studio) -> None:
     instance = studio.add()
     gone = studio.workflow.delete(instance.id, 1, "Bo")
     assert gone.draft == replace(instance.draft, state=State.DELETED)
 
 
+@pytest.mark.both
 def test_a_late_save_raises_and_is_kept(studio: Studio) -> None:
     instance = studio.add()
     studio.workflow.delete(instance.id, 1, "Bo")
@@ -234,6 +239,7 @@ def reject(studio: Studio, instance: Instance) -> Instance:
     return studio.workflow.save(instance.id, instance.version, wanted, "Ada", "reject")
 
 
+@pytest.mark.both
 def test_a_restarted_studio_proposes_the_same(studio: Studio) -> None:
     again = Workflow(studio.settings, studio.store)
     key, category = studio.images[0].id, studio.categories[0].id

@@ -42,8 +42,8 @@ class Case:
 class Trade:
     """A data folder, and what comes and goes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.settings = Settings(data_dir=folder)
+    def __init__(self, folder: Path, database_url: str = "") -> None:
+        self.settings = Settings(data_dir=folder, database_url=database_url)
         self.store = Store(self.settings.database)
         model = self.store.add_model(NewModel("bundled", "b" * 64, {}), ModelState.BUNDLED, NOW)
         self._model = model.id
