@@ -255,6 +255,35 @@ class Client:
         """
         return self._calls.post(wire.Job, f"/projects/{project_id}/train", {"boxes_do": boxes_do})
 
+    def assignments(self, project_id: int) -> list[wire.Assignment]:
+        """Who is to do which images, and who is done."""
+        path = f"/projects/{project_id}/assignments"
+        return self._calls.get(wire.Assignments, path).assignments
+
+    def assign(self, project_id: int, image_ids: Sequence[int], person: str) -> wire.Dealt:
+        """Give images to somebody; those that are another one's already, both annotate blind."""
+        body = {"image_ids": [*image_ids], "person": person}
+        return self._calls.post(wire.Dealt, f"/projects/{project_id}/assignments", body)
+
+    def withdraw(self, project_id: int, image_ids: Sequence[int], person: str) -> wire.Dealt:
+        """Take images from somebody; what they did there stays in the history."""
+        body = {"image_ids": [*image_ids], "person": person}
+        return self._calls.post(wire.Dealt, f"/projects/{project_id}/withdrawals", body)
+
+    def deal(self, project_id: int, people: Sequence[str], *, share: float = 0.0) -> wire.Dealt:
+        """Deal the images that are nobody's out evenly, a share of them to two people."""
+        body = {"people": [*people], "share": share}
+        return self._calls.post(wire.Dealt, f"/projects/{project_id}/deal", body)
+
+    def done(self, image_id: int, *, is_done: bool = True) -> list[wire.Assignment]:
+        """Say that you are done with an image of yours, or not yet."""
+        path, body = f"/images/{image_id}/done", {"is_done": is_done}
+        return self._calls.post(wire.Assignments, path, body, again=True).assignments
+
+    def agreement(self, project_id: int) -> list[wire.Agreement]:
+        """How far every two people agree on what they annotated blind and are done with."""
+        return self._calls.get(wire.Agreements, f"/projects/{project_id}/agreement").pairs
+
     def jobs(self, project_id: int) -> list[wire.Job]:
         """The jobs of a project, the newest first."""
         return self._calls.get(wire.Jobs, f"/projects/{project_id}/jobs").jobs

@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 
 from app.access import Right
 from app.api import Api
-from app.chronicle import Chronicle
+from app.chronicle import Chronicle, to_csv
+from app.merging import AGREEMENT_HEAD, Merging, agreement_rows
 from app.records import Sieve, State
 
 
@@ -28,9 +29,10 @@ class SieveQuery(BaseModel):
 class Logbook:
     """Adds its routes to those of the canvas."""
 
-    def __init__(self, api: Api, chronicle: Chronicle) -> None:
-        self._chronicle, self._guard = chronicle, api.guard
+    def __init__(self, api: Api, chronicle: Chronicle, merging: Merging) -> None:
+        self._chronicle, self._merging, self._guard = chronicle, merging, api.guard
         api.add("GET", "/history/{project_id}", self.history, Right.VIEW, by_page=False)
+        api.add("GET", "/agreement/{project_id}", self.agreement, Right.REVIEW, by_page=False)
         api.add("GET", "/audit/{project_id}", self.audit, Right.MANAGE, by_page=False)
 
     def history(
@@ -40,6 +42,14 @@ class Logbook:
         sieve, viewer = Sieve(**wanted.model_dump()), self._guard.viewer(request, project_id)
         lines = self._chronicle.history_csv(project_id, sieve, viewer)
         return _file(lines, f"history-{project_id}.csv")
+
+    def agreement(self, project_id: int, request: Request) -> StreamingResponse:
+        """How far every two people agree on what they annotated unseen by each other."""
+        viewer = self._guard.viewer(request, project_id)
+        found = list(self._merging.each(project_id, viewer))
+        names = self._merging.names(project_id)
+        lines = to_csv(AGREEMENT_HEAD, agreement_rows(found, names))
+        return _file(lines, f"agreement-{project_id}.csv")
 
     def audit(self, project_id: int, request: Request) -> StreamingResponse:
         """The audit log of a project; for an admin of the studio, of everything."""
@@ -51,6 +61,11 @@ def history_address(project_id: int, sieve: Sieve) -> str:
     """Where a browser finds the lines of a history that pass a sieve."""
     said = {name: value for name, value in vars(sieve).items() if value not in (None, "", False)}
     return f"/mal/history/{project_id}" + (f"?{urlencode(said)}" if said else "")
+
+
+def agreement_address(project_id: int) -> str:
+    """Where a browser finds how far people agree."""
+    return f"/mal/agreement/{project_id}"
 
 
 def audit_address(project_id: int) -> str:

@@ -27,6 +27,7 @@ MARGIN = 0.15  # around the masks, of their size
 TRUTH, BEFORE, AFTER = (255, 255, 255), (230, 159, 0), (86, 180, 233)
 Pixels = NDArray[np.uint8]
 Rect = tuple[int, int, int, int]
+Outline = tuple[RLE, tuple[int, int, int], int]
 
 
 @dataclass(frozen=True)
@@ -116,20 +117,28 @@ def draw(pixels: Pixels, change: Change, truths: Mapping[int, RLE | None]) -> Pi
         change: both masks.
         truths: the true masks by annotation id.
     """
-    outlines = [
-        (truths.get(change.annotation_id), TRUTH, 3),
-        (change.before, BEFORE, 2),
-        (change.after, AFTER, 2),
-    ]
-    masks = [mask for mask, _, _ in outlines if mask is not None]
-    x0, y0, x1, y1 = _window(masks, pixels.shape[1], pixels.shape[0])
+    truth = truths.get(change.annotation_id)
+    outlines = [(change.before, BEFORE, 2), (change.after, AFTER, 2)]
+    if truth is not None:
+        outlines.insert(0, (truth, TRUTH, 3))
+    return outlined(pixels, outlines, [mask for mask, *_ in outlines])
+
+
+def outlined(pixels: Pixels, outlines: Sequence[Outline], around: Sequence[RLE]) -> PilImage.Image:
+    """The crop of an image around some masks, with outlines drawn on it.
+
+    Args:
+        pixels: (H, W, 3), the image.
+        outlines: masks with the colour and the width of each, the last one on top.
+        around: masks that the crop must hold, with some room.
+    """
+    x0, y0, x1, y1 = _window(around, pixels.shape[1], pixels.shape[0])
     crop = PilImage.fromarray(pixels[y0:y1, x0:x1])
     scale = SIDE / max(crop.size)
     size = max(1, round(crop.width * scale)), max(1, round(crop.height * scale))
     canvas = np.array(crop.resize(size, PilImage.Resampling.BILINEAR))
     for mask, color, width in outlines:
-        if mask is not None:
-            canvas[_outline(mask, (x0, y0, x1, y1), size, width)] = color
+        canvas[_outline(mask, (x0, y0, x1, y1), size, width)] = color
     return PilImage.fromarray(canvas)
 
 

@@ -278,6 +278,14 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class Viewer:
+    """Somebody who looks, for whom what others annotate blind may be sealed."""
+
+    person: str
+    reviews: bool  # sees both sides, unless they are of one that is not done
+
+
+@dataclass(frozen=True)
 class Blind:
     """An image that several people annotate unseen by each other, and how far they are.
 
@@ -295,13 +303,10 @@ class Blind:
         """Whether all have said that they are done: it can be compared and merged."""
         return self.done == set(self.people)
 
-
-@dataclass(frozen=True)
-class Viewer:
-    """Somebody who looks, for whom what others annotate blind may be sealed."""
-
-    person: str
-    reviews: bool  # sees both sides, unless they are of one that is not done
+    def is_sealed_to(self, viewer: Viewer) -> bool:
+        """Whether somebody may not see what others made of it."""
+        is_blind = viewer.person in self.people and not self.is_complete
+        return is_blind or not viewer.reviews
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from app.library import Library
 from app.logbook import Logbook
 from app.login import LoginRoutes
 from app.logs import configure
+from app.merging import Merging
 from app.metrics import Metrics
 from app.pages.house import House
 from app.registry import Registry
@@ -95,7 +96,7 @@ def _add_routes(app: FastAPI, house: House, settings: Settings, metrics: Metrics
     Desk(api, store, review, house.health)
     Together(api, store, lambda: datetime.now(UTC), access.may_review)
     downloads = Downloads(api, settings, store, registry)
-    Logbook(api, house.chronicle)
+    Logbook(api, house.chronicle, Merging(store, lambda: datetime.now(UTC)))
     install(app, api)
     parts = Parts(settings, store, workflow, house.library, review, house.jobs, house.again,
                   house.batch, registry, access, api, downloads)  # fmt: skip

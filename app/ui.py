@@ -94,6 +94,26 @@ CSS = """
 .mal-go:hover { background: var(--button-secondary-background-fill-hover); }
 .mal-go:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 2px; }
 .mal-chips .mal-go { border: 0; background: none; padding: 0; text-decoration: underline; }
+.mal-matrices { display: flex; flex-wrap: wrap; gap: 8px 32px; }
+.mal-matrix { flex: 0 1 auto; max-width: 100%; }
+.mal-matrix table { width: auto; }
+.mal-matrix caption { text-align: left; font-size: 13px; padding: 4px 0; }
+.mal-matrix td, .mal-matrix th { padding: 6px 12px !important; }
+.mal-matrix td { font-variant-numeric: tabular-nums; text-align: right;
+  background: color-mix(in srgb, #0d9488 calc(var(--share, 0%) / 2), transparent); }
+.mal-things { display: grid; gap: 12px; margin: 8px 0; }
+.mal-thing { display: flex; flex-wrap: wrap; gap: 12px; align-items: flex-start;
+  border-top: 1px solid var(--border-color-primary); padding: 12px 0 0; }
+.mal-thing figure { margin: 0; border-top: 4px solid; max-width: 240px; flex: 0 1 auto; }
+.mal-thing img { display: block; max-width: 100%; }
+.mal-thing figcaption { font-size: 13px; padding: 4px 0 0; }
+.mal-thing > div { flex: 1 1 200px; }
+.mal-thing p { margin: 0 0 8px; }
+#mal-wanted { display: none !important; }
+.mal-thing select { display: block; appearance: auto; max-width: 100%; margin: 4px 0 0;
+  padding: 6px 8px;
+  color: var(--body-text-color); background: var(--input-background-fill);
+  border: 1px solid var(--border-color-primary); border-radius: 4px; }
 .mal-key b { padding: 1px 8px; border-radius: 3px; color: #000; border: 1px solid #7c8799; }
 .mal-key .truth { background: #fff; } .mal-key .before { background: #e69f00; }
 .mal-key .after { background: #56b4e9; }

@@ -290,6 +290,73 @@ class Models(Wire):
     models: list[Model]
 
 
+class SomeImages(Wire):
+    """Images to be given to somebody, or taken from them."""
+
+    image_ids: list[int] = Field(min_length=1, max_length=BOXES_MAX)
+    person: Name
+
+
+class NewDeal(Wire):
+    """Images that are nobody's, to be dealt out evenly."""
+
+    people: list[Name] = Field(min_length=1, max_length=1000)
+    share: float = Field(
+        default=0.0, ge=0, le=1, description="of the images, that two people annotate blind"
+    )
+
+
+class Dealt(Wire):
+    """What came of giving images to people, or of taking them back."""
+
+    given: int = Field(description="assignments that changed")
+    refused: list[str] = Field(description="a line for each image with which it cannot be done")
+
+
+class DoneWord(Wire):
+    """Your word on an image of yours."""
+
+    is_done: bool = True
+
+
+class Assignment(Wire):
+    """An image that somebody is to do; several annotate it blind."""
+
+    image_id: int
+    person: str
+    assigned_by: str
+    assigned_at: datetime
+    done_at: datetime | None
+
+
+class Assignments(Wire):
+    """Who is to do which images, by image and person."""
+
+    assignments: list[Assignment]
+
+
+class Agreement(Wire):
+    """How far two people agree, on images that both annotated blind; None: nothing to go by."""
+
+    first: str
+    second: str
+    images: int
+    matched: int = Field(description="objects that both found")
+    first_only: int
+    second_only: int
+    f1: float | None
+    iou: float | None = Field(description="mean over the matched")
+    boundary_iou: float | None
+    quality: float | None = Field(description="panoptic quality")
+    kappa: float | None = Field(description="Cohen's, of the categories of the matched")
+
+
+class Agreements(Wire):
+    """Every two people who are done with one image."""
+
+    pairs: list[Agreement]
+
+
 class ErrorBody(Wire):
     """What went wrong."""
 

@@ -45,7 +45,8 @@ LAYERS = {
             "history",
             "leases",
         ),
-        *("agreement", "schema", "migrations", "store", "lockout", "accounts", "access", "auth"),
+        *("agreement", "consensus", "schema", "migrations", "store"),
+        *("lockout", "accounts", "access", "auth"),
         *(
             "answers",
             "events",
@@ -66,6 +67,7 @@ LAYERS = {
             "watch",
             "review",
             "assignments",
+            "merging",
             "learning",
             "gate",
         ),

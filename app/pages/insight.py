@@ -9,6 +9,7 @@ from app.access import Right
 from app.ledger import IDLE_SECONDS, Entry, Pace, by_model, finished_masks, hours_left, pace
 from app.pages.agreement import AgreementSection
 from app.pages.house import QUIET, House, shown
+from app.pages.merge import MergeSection
 from app.pages.tables import note, table
 from app.pages.train import GREY, GRID
 from app.records import State
@@ -34,6 +35,7 @@ class InsightPage:
         for change in (project.change, tab.select):
             change(self.show, project, [summary, models, plot], **QUIET)
         AgreementSection(house, project)
+        MergeSection(house, project, stamp, tab)
 
     @shown(Right.VIEW, "project")
     def show(self, project_id: int | None) -> tuple[str, str, gr.Plot]:

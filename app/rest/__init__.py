@@ -18,6 +18,7 @@ from app.registry import Registry
 from app.rest.data import Data
 from app.rest.door import Door
 from app.rest.streams import Receiver
+from app.rest.team import Team
 from app.rest.work import Work
 from app.review import Review
 from app.settings import Settings
@@ -57,6 +58,7 @@ def programs_router(parts: Parts) -> APIRouter:
     door = Door(parts.api.guard)
     Data(store, access, parts.library, programs, receiver, parts.downloads).add_to(door)
     Work(store, access, parts.api, programs).add_to(door)
+    Team(store, parts.api.guard).add_to(door)
     return door.router
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select, update
 from app import schema
 from app.errors import NotAllowed
 from app.history import PROPOSED_AHEAD
-from app.leases import is_live
+from app.leases import is_held_against
 from app.records import Assignment, Blind, Draft, Instance, NewInstance, State
 from app.store.database import fetch
 from app.store.engines import insert_into
@@ -60,11 +60,12 @@ class Assignments(Instances):
         return [blind for blind in found if blind is not None]
 
     def list_merged(self, project_id: int) -> Mapping[int, str]:
-        """The act that merged each image of a project that was annotated blind, by image id."""
+        """The act that merged each image of a project, by image id; the newest comes last."""
         query = (
             select(_MERGED.c.image_id, _MERGED.c.act)
             .join(schema.image, schema.image.c.id == _MERGED.c.image_id)
             .where(schema.image.c.project_id == project_id)
+            .order_by(_MERGED.c.merged_at, _MERGED.c.image_id)
         )
         with self._read() as connection:
             return {row.image_id: row.act for row in connection.execute(query)}
@@ -88,8 +89,8 @@ class Assignments(Instances):
 
         Raises:
             NotFound: there is no such image.
-            NotAllowed: a second person would not begin unseen: somebody vouches for a mask there,
-                or works on it now; or all are done with it already.
+            NotAllowed: a second person would not begin unseen: somebody judged a mask there, or
+                somebody else works on it now; or all are done with it already.
         """
         with self._write() as connection:
             image = fetch(connection, schema.image, image_id)
@@ -97,7 +98,7 @@ class Assignments(Instances):
             if person in people:
                 return False
             if people:
-                _check_unseen(connection, image.file_name, image_id, now)
+                _check_unseen(connection, image.file_name, image_id, (by, now))
             values = {"image_id": image_id, "person": person, "assigned_by": by}
             connection.execute(_TABLE.insert(), values | {"assigned_at": now})
             if people:
@@ -261,7 +262,9 @@ def _put_in_layer(connection: Connection, keys: Iterable[int], person: str) -> N
         connection.execute(insert_into(connection, _LAYER), rows)
 
 
-def _check_unseen(connection: Connection, name: str, image_id: int, now: datetime) -> None:
+def _check_unseen(
+    connection: Connection, name: str, image_id: int, by: tuple[str, datetime]
+) -> None:
     """Raise where another person would not begin unseen.
 
     Raises:
@@ -270,8 +273,9 @@ def _check_unseen(connection: Connection, name: str, image_id: int, now: datetim
     blind, lease = find_blind(connection, image_id), find_lease(connection, image_id)
     if _is_merged(connection, image_id) or (blind is not None and blind.is_complete):
         raise NotAllowed(f"{name}: all who annotate it are done")
-    if lease is not None and is_live(lease, now):
-        raise NotAllowed(f"{name}: {lease.person} works on it now; try again when they have left")
+    if is_held_against(lease, by[0], by[1]):  # whoever gives it knows what they have open
+        who = lease.person if lease is not None else ""
+        raise NotAllowed(f"{name}: {who} works on it now; try again when they have left")
     heads = list_heads(connection, image_id, of_everybody())
     if any(one.draft.state not in _FREE for one in heads):
         raise NotAllowed(f"{name}: somebody has judged masks there; two people must begin unseen")

@@ -290,7 +290,10 @@ def called_by(caller: Caller | None, handler: Any, *keys: object) -> str:  # noq
 
 
 def keys_of(team: Team, kinds: tuple[str, ...]) -> list[int]:
-    ids = {"project": 1, "category": team.studio.categories[0].id, "model_version": team.model.id}
+    ids = {
+        **{"project": 1, "image": team.studio.images[0].id, "model_version": team.model.id},
+        "category": team.studio.categories[0].id,
+    }
     return [ids[kind] for kind in kinds]
 
 
@@ -342,6 +345,25 @@ def test_a_second_id_must_be_one_s_to_see(handlers: list[Any], team: Team) -> No
             assert told == f"there is no model version {team.model.id}"
             seen += 1
     assert seen >= 4
+
+
+def test_what_two_drew_is_compared_in_its_own_project_only(handlers: list[Any], team: Team) -> None:
+    store, asked = team.studio.store, 0
+    store.set_role(1, team.users["Rita"].id, Role.ANNOTATOR)
+    store.set_role(team.other.id, team.users["Rita"].id, Role.REVIEWER)
+    for name in ("Bob", "Pat"):
+        store.assign(team.studio.images[1].id, name, "Ada", NOW)
+    for handler in handlers:
+        _, kinds = getattr(handler, NEEDS)
+        if kinds != ("project", "image") or handler.__name__ == "show":
+            continue
+        key = team.studio.images[1].id
+        extra = ["{}"] * (handler.__name__ == "merge")
+        told = called_by(team.caller("Rita"), handler, team.other.id, key, *extra)
+        assert told == f"there is no image {key}", handler
+        assert "you may not" in called_by(team.caller("Rita"), handler, 1, key, *extra), handler
+        asked += 1
+    assert asked >= 4
 
 
 def test_everybody_sees_their_own_projects_only(house: House, team: Team) -> None:

@@ -223,6 +223,12 @@ def test_who_works_there_is_not_disturbed(store: Store, leaf: Instance) -> None:
     store.take_lease(leaf.image_id, "Ann", NOW)
     with pytest.raises(NotAllowed, match="Ann works on it now"):
         give(store, leaf.image_id, "Bob")
+    assert store.assign(leaf.image_id, "Bob", "Ann", NOW)  # who gives it away herself
+
+
+def test_who_has_left_is_not_disturbed(store: Store, leaf: Instance) -> None:
+    give(store, leaf.image_id, "Ann")
+    store.take_lease(leaf.image_id, "Ann", NOW)
     assert store.assign(leaf.image_id, "Bob", "Pat", NOW + timedelta(minutes=2))
 
 

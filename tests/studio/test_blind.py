@@ -15,6 +15,7 @@ from app.assignments import Assignments
 from app.chronicle import Chronicle
 from app.errors import NotAllowed
 from app.logbook import Logbook
+from app.merging import Merging
 from app.people import Role
 from app.records import Instance, State
 from tests.studio.conftest import NOW, Studio, blob, make_app
@@ -34,7 +35,7 @@ def team(studio: Studio) -> Team:
 
 @pytest.fixture
 def app(team: Team, api: Api) -> FastAPI:
-    Logbook(api, Chronicle(team.studio.store, lambda: NOW))
+    Logbook(api, Chronicle(team.studio.store, lambda: NOW), Merging(team.studio.store, lambda: NOW))
     return make_app(team.studio, api)
 
 

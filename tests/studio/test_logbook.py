@@ -10,6 +10,7 @@ from app.api import Api
 from app.chronicle import LINE_HEAD, Chronicle
 from app.errors import Conflict, NotAllowed
 from app.logbook import Logbook, audit_address, history_address
+from app.merging import Merging
 from app.pages.history import lines_table, to_number, to_sieve
 from app.records import JobState, Sieve, State
 from tests.studio.conftest import NOW, Studio
@@ -18,7 +19,7 @@ from tests.studio.rest import error_of
 
 @pytest.fixture
 def page(studio: Studio, api: Api, request: pytest.FixtureRequest) -> TestClient:
-    Logbook(api, Chronicle(studio.store, lambda: NOW))
+    Logbook(api, Chronicle(studio.store, lambda: NOW), Merging(studio.store, lambda: NOW))
     opened: TestClient = request.getfixturevalue("client")
     del opened.headers["x-mal-session"]  # a link sends no header
     return opened

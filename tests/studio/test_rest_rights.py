@@ -91,3 +91,45 @@ def test_no_other_site_makes_a_browser_act(door: Door, image: int, thing: int) -
     origin = {"Origin": "http://evil.example"}
     answer = door.http.post(f"/mal/v1/images/{image}/boxes", json=body, headers=origin)
     assert answer.status_code == 403
+
+
+def test_images_are_dealt_done_and_compared(door: Door, studio: Studio) -> None:
+    door.token("Ada", is_admin=True)
+    rita = door.client(door.token("Rita", Role.REVIEWER))
+    people = {name: door.client(door.token(name, Role.ANNOTATOR)) for name in ("Ann", "Bob")}
+    project, keys = studio.project.id, [image.id for image in studio.images]
+    with pytest.raises(Forbidden):
+        people["Ann"].deal(project, ["Ann"])
+    assert rita.deal(project, ["Ann", "Bob"], share=0.34).given == 4
+    (shared,) = [key for key in keys
+                 if sum(one.image_id == key for one in rita.assignments(project)) == 2]  # fmt: skip
+    assert rita.agreement(project) == []
+    mask = studio.draft(keys.index(shared))
+    for client in people.values():
+        (made,) = client.add_boxes(shared, [(BOX, mask.category_id)])
+        client.save(made, mask=mask.rle)
+        assert [one.id for one in client.instances(shared)] == [made.id]
+        client.done(shared)
+    hers, his = (client.instances(shared)[0] for client in people.values())
+    with pytest.raises(NotFound):
+        people["Ann"].instance(his.id)
+    assert rita.instance(hers.id).person == "Ann"
+    assert rita.instances(shared) == []
+    (pair,) = rita.agreement(project)
+    assert (pair.first, pair.second, pair.matched, pair.iou) == ("Ann", "Bob", 1, 1.0)
+    with pytest.raises(Forbidden):
+        people["Ann"].agreement(project)
+    mine = [one.image_id for one in rita.assignments(project) if one.person == "Ann"]
+    assert rita.withdraw(project, mine, "Ann").given == len(mine)
+    assert rita.assign(project, [shared], "Ann").refused  # somebody judged masks there
+
+
+def test_nobody_is_given_an_image_of_another_project(door: Door, studio: Studio) -> None:
+    other = studio.store.add_project("Other", studio.project.model_id, NOW)
+    door.token("Ada", is_admin=True)
+    rita = door.client(door.token("Rita", Role.REVIEWER))
+    studio.store.set_role(other.id, studio.store.list_users()[1].id, Role.REVIEWER)
+    with pytest.raises(NotFound, match="no image"):
+        rita.assign(other.id, [studio.images[0].id], "Rita")
+    with pytest.raises(NotFound, match="no image"):
+        rita.withdraw(other.id, [studio.images[0].id], "Rita")

@@ -40,5 +40,5 @@ export function dutyHint(info: ImageInfo, person: string): string {
     : mine
       ? "You are done; the others are not yet."
       : "You see only your own masks until all are done and a reviewer merges.";
-  return `For ${dutyText(info, person)}. ${end}`;
+  return `For ${dutyText(info, person).replace("You", "you")}. ${end}`;
 }
