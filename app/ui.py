@@ -94,17 +94,18 @@ CSS = """
 .mal-go:hover { background: var(--button-secondary-background-fill-hover); }
 .mal-go:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 2px; }
 .mal-chips .mal-go { border: 0; background: none; padding: 0; text-decoration: underline; }
-.mal-matrices { display: flex; flex-wrap: wrap; gap: 8px 32px; }
+.mal-matrices { display: flex; flex-wrap: wrap; gap: 8px 32px; margin: 0 0 16px; }
 .mal-matrix { flex: 0 1 auto; max-width: 100%; }
 .mal-matrix table { width: auto; }
-.mal-matrix caption { text-align: left; font-size: 13px; padding: 4px 0; }
+.mal-matrix caption { text-align: left; white-space: nowrap; font-size: 13px; padding: 4px 0; }
 .mal-matrix td, .mal-matrix th { padding: 6px 12px !important; }
 .mal-matrix td { font-variant-numeric: tabular-nums; text-align: right;
   background: color-mix(in srgb, #0d9488 calc(var(--share, 0%) / 2), transparent); }
 .mal-things { display: grid; gap: 12px; margin: 8px 0; }
 .mal-thing { display: flex; flex-wrap: wrap; gap: 12px; align-items: flex-start;
   border-top: 1px solid var(--border-color-primary); padding: 12px 0 0; }
-.mal-thing figure { margin: 0; border-top: 4px solid; max-width: 240px; flex: 0 1 auto; }
+.mal-thing figure { margin: 0; border-top: 4px solid; flex: 0 1 auto;
+  max-width: min(240px, calc(50% - 6px)); }
 .mal-thing img { display: block; max-width: 100%; }
 .mal-thing figcaption { font-size: 13px; padding: 4px 0 0; }
 .mal-thing > div { flex: 1 1 200px; }
