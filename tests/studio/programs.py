@@ -18,6 +18,7 @@ from app.chronicle import Chronicle
 from app.client import Client
 from app.downloads import Downloads
 from app.logbook import Logbook
+from app.merging import Merging
 from app.people import Role
 from app.registry import Registry
 from app.rest import Parts, programs_router, schema_of
@@ -67,7 +68,7 @@ def opened(studio: Studio) -> Iterator[Door]:
     batch = Batch(settings, store, workflow)
     registry, api = Registry(store, workflow, again), Api(workflow, studio.sessions)
     downloads = Downloads(api, settings, store, registry)
-    Logbook(api, Chronicle(store, lambda: NOW))
+    Logbook(api, Chronicle(store, lambda: NOW), Merging(store, lambda: NOW))
     review, access = Review(store, lambda: NOW), Access(store)
     parts = Parts(settings, store, workflow, library, review, jobs, again, batch, registry,
                   access, api, downloads)  # fmt: skip

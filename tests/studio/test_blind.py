@@ -16,11 +16,15 @@ from app.chronicle import Chronicle
 from app.errors import NotAllowed
 from app.logbook import Logbook
 from app.merging import Merging
+from app.pages.house import NEEDS
 from app.people import Role
 from app.records import Instance, State
 from tests.studio.conftest import NOW, Studio, blob, make_app
 from tests.studio.rest import error_of, put, to_body
 from tests.studio.team import Team, make_team
+from tests.studio.test_access import called_by, handlers, house
+
+__all__ = ["handlers", "house"]  # fixtures
 
 
 @pytest.fixture
@@ -324,3 +328,22 @@ def test_an_export_holds_nothing_that_is_not_merged_and_says_so(
         team.studio.store.merge(image, [his.draft], "Rita", "consensus x", "x", NOW)
         done = library.export(1, "coco", include_proposals=True, include_images=False)
         assert (done.n_annotations, done.left_out) == (2, [])
+
+
+def test_what_two_drew_is_compared_in_its_own_project_only(handlers: list[Any], team: Team) -> None:
+    store, asked = team.studio.store, 0
+    store.set_role(1, team.users["Rita"].id, Role.ANNOTATOR)
+    store.set_role(team.other.id, team.users["Rita"].id, Role.REVIEWER)
+    for name in ("Bob", "Pat"):
+        store.assign(team.studio.images[1].id, name, "Ada", NOW)
+    for handler in handlers:
+        _, kinds = getattr(handler, NEEDS)
+        if kinds != ("project", "image") or handler.__name__ == "show":
+            continue
+        key = team.studio.images[1].id
+        extra = ["{}"] * (handler.__name__ == "merge")
+        told = called_by(team.caller("Rita"), handler, team.other.id, key, *extra)
+        assert told == f"there is no image {key}", handler
+        assert "you may not" in called_by(team.caller("Rita"), handler, 1, key, *extra), handler
+        asked += 1
+    assert asked >= 4

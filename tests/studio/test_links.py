@@ -127,7 +127,7 @@ def requests_of(team: Team) -> dict[str, tuple[str, Any]]:
     project, image = f"/mal/v1/projects/{team.studio.project.id}", team.theirs.image_id
     one, job = f"/mal/v1/instances/{team.theirs.id}", f"/mal/v1/jobs/{team_job(team)}"
     image_at, category = f"/mal/v1/images/{image}", team.theirs.draft.category_id
-    box = {"box": BOX, "category_id": category}
+    box, given = {"box": BOX, "category_id": category}, {"image_ids": [image], "person": "Bob"}
     return {
         "GET /projects/{project_id}": (project, None),
         "GET /projects/{project_id}/categories": (f"{project}/categories", None),
@@ -151,6 +151,12 @@ def requests_of(team: Team) -> dict[str, tuple[str, Any]]:
         "PUT /instances/{instance_id}": (one, to_body(team.theirs)),
         "POST /instances/{instance_id}/propose": (f"{one}/propose", None),
         "POST /instances/{instance_id}/review": (f"{one}/review", {"verdict": "accept"}),
+        "GET /projects/{project_id}/assignments": (f"{project}/assignments", None),
+        "POST /projects/{project_id}/assignments": (f"{project}/assignments", given),
+        "POST /projects/{project_id}/withdrawals": (f"{project}/withdrawals", given),
+        "POST /projects/{project_id}/deal": (f"{project}/deal", {"people": ["Bob"]}),
+        "GET /projects/{project_id}/agreement": (f"{project}/agreement", None),
+        "POST /images/{image_id}/done": (f"{image_at}/done", {}),
         "GET /jobs/{job_id}": (job, None),
         "POST /jobs/{job_id}/pause": (f"{job}/pause", None),
         "POST /jobs/{job_id}/go": (f"{job}/go", None),
