@@ -20,7 +20,7 @@ from app.answers import refusal, status_of
 from app.assignments import by_image
 from app.auth import Sessions
 from app.bodies import CategoryBody, CreateBody, ProposeBody, SaveBody
-from app.errors import Busy, Conflict, NotAllowed
+from app.errors import Busy, Conflict, NotAllowed, from_disk, is_refusal
 from app.guard import Guard, to_version
 from app.history import newest_proposals
 from app.images import path_of, thumbnail_path
@@ -246,6 +246,8 @@ class Api:
 
     def to_error(self, request: Request, error: Exception) -> Response:
         """Put what a person can mend in words; log the rest under a reference."""
+        if isinstance(error, OSError) and is_refusal(error):
+            error = from_disk(error, "this could not be done")
         if isinstance(error, Conflict):
             key = request.path_params.get("instance_id") or request.state.instance_id
             head = self._workflow.store.get_instance(int(key))
@@ -301,7 +303,7 @@ def install(app: FastAPI, api: Api) -> None:
     """Add the routes and their error answers."""
     app.include_router(api.door)
     app.include_router(api.router)
-    for kind in (MALError, RequestValidationError, HTTPException, Exception):
+    for kind in (MALError, OSError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, api.to_error)
 
 

@@ -149,6 +149,11 @@ class LeaseLost(Conflict):
     code = "lease_lost"
 
 
+def is_refusal(error: OSError) -> bool:
+    """Whether it is the disk that refuses: it is full, broken or read-only."""
+    return error.errno in (*NO_ROOM, errno.EIO, errno.EROFS)
+
+
 def from_disk(error: OSError, what: str) -> StudioError:
     """What to say when the disk refuses.
 

@@ -13,6 +13,7 @@ import torch
 import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.routing import Mount
 
 from app import ui
 from app.access import Access
@@ -84,11 +85,11 @@ def build_app(settings: Settings) -> FastAPI:
     )  # fmt: skip
     lifespan = _until_the_end(backends, jobs, again, batch, intake, store)
     app = FastAPI(title=ui.TITLE, lifespan=lifespan, docs_url=None, redoc_url=None)
-    _add_routes(app, house, settings, metrics)
-    return _mount_pages(app, house, settings)
+    api = _add_routes(app, house, settings, metrics)
+    return _mount_pages(app, house, settings, api)
 
 
-def _add_routes(app: FastAPI, house: House, settings: Settings, metrics: Metrics) -> None:
+def _add_routes(app: FastAPI, house: House, settings: Settings, metrics: Metrics) -> Api:
     """What is under /mal/, and the layers in front of everything."""
     store, accounts, cookie = house.store, house.accounts, house.sessions.cookie
     workflow, access, registry = house.workflow, house.access, house.registry
@@ -111,9 +112,10 @@ def _add_routes(app: FastAPI, house: House, settings: Settings, metrics: Metrics
     vitals = Vitals(settings, store, workflow, accounts, metrics, lambda: api.waiting)
     app.state.drain = Drain()  # for whoever serves the app
     app.add_middleware(Watch, vitals=vitals, drain=app.state.drain)
+    return api
 
 
-def _mount_pages(app: FastAPI, house: House, settings: Settings) -> FastAPI:
+def _mount_pages(app: FastAPI, house: House, settings: Settings, api: Api) -> FastAPI:
     mounted: FastAPI = gr.mount_gradio_app(
         app,
         ui.build(house),
@@ -126,6 +128,9 @@ def _mount_pages(app: FastAPI, house: House, settings: Settings) -> FastAPI:
         show_error=True,
         max_file_size=settings.max_upload_bytes,
     )
+    for route in mounted.routes:  # Gradio's own, which takes the uploads of pages
+        if isinstance(route, Mount) and isinstance(route.app, FastAPI):
+            route.app.add_exception_handler(OSError, api.to_error)
     return mounted
 
 

@@ -23,6 +23,8 @@ from app.settings import Settings
 from app.store import Store
 from app.watch import Drain
 from tests.studio.conftest import HOST, NOW
+from tests.studio.faults import watched_disk
+from tests.studio.rest import error_of
 
 
 async def build(settings: Settings) -> FastAPI:
@@ -125,6 +127,25 @@ def test_the_page_fetches_nothing_from_elsewhere(page: TestClient) -> None:
     sources = re.findall(r"(?:src|href)=[\"']([^\"']+)", page.get("/").text)
     assert any(source.endswith(".js") for source in sources)
     assert not [source for source in sources if urlsplit(source).netloc]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "code"),
+    [
+        pytest.param("full", 507, "disk_full", id="full"),
+        pytest.param("broken", 503, "unavailable", id="broken"),
+    ],
+)
+def test_a_page_is_told_that_the_disk_does_not_take_its_upload(
+    page: TestClient, kind: str, status: int, code: str
+) -> None:
+    file = {"files": ("photo.png", bytes(2**20), "image/png")}
+    with watched_disk() as disk:
+        with disk.refusing(1, kind, stays=True):
+            refused = page.post("/gradio_api/upload", files=file)
+        taken = page.post("/gradio_api/upload", files=file)
+    error_of(refused, status, code)
+    assert taken.status_code == 200
 
 
 def test_there_are_no_pages_about_the_routes(page: TestClient) -> None:
