@@ -25,9 +25,16 @@ class Batch(Rounds):
             raise NotAllowed("masks are being proposed for this project already")
 
     def find(self, project_id: int) -> Iterable[Sketch]:
-        """Proposals without a mask; a box that somebody rejected is none."""
-        sketches = self._store.list_sketches(project_id)
-        return [s for s in sketches if s.state is State.PROPOSED and not s.has_mask]
+        """Proposals without a mask; a box that somebody rejected is none.
+
+        Also those that people have of their own, while they annotate an image blind.
+        """
+        blind = self._store.list_blind(project_id)
+        people = {person for one in blind for person in one.people}
+        closed = {one.image_id for one in blind if one.is_complete}
+        seen = [self._store.list_sketches(project_id, who) for who in (None, *sorted(people))]
+        sketches = {s.id: s for found in seen for s in found if s.image_id not in closed}
+        return [s for s in sketches.values() if s.state is State.PROPOSED and not s.has_mask]
 
     def do(self, instance_id: int) -> bool:
         """Give one its mask."""

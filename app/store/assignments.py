@@ -217,15 +217,13 @@ class Assignments(Instances):
         for person in people:
             if list_heads(connection, image_id, in_layer(person)):
                 continue  # they had it before
-            for one in aside:
-                reason = BOX if one.draft.rle is None else PROPOSED_AHEAD
-                self._copy(image_id, one, person, (by[0], reason, by[1]))
-
-    def _copy(
-        self, image_id: int, one: Instance, person: str, saving: tuple[str, str, datetime]
-    ) -> None:
-        new = [NewInstance(image_id, one.draft)]
-        self.put_instances(new, *saving, layers={image_id: person})
+            for reason in (BOX, PROPOSED_AHEAD):
+                new = [
+                    NewInstance(image_id, one.draft)
+                    for one in aside
+                    if (one.draft.rle is None) == (reason == BOX)
+                ]
+                self.put_instances(new, by[0], reason, by[1], layers={image_id: person})
 
     def _unite(
         self, connection: Connection, image_id: int, person: str, by: tuple[str, datetime]

@@ -12,6 +12,7 @@ from app.access import Access, Caller
 from app.accounts import Accounts
 from app.api import Api
 from app.assignments import Assignments
+from app.batch import Batch
 from app.chronicle import Chronicle
 from app.errors import NotAllowed
 from app.logbook import Logbook
@@ -347,3 +348,19 @@ def test_what_two_drew_is_compared_in_its_own_project_only(handlers: list[Any], 
         assert "you may not" in called_by(team.caller("Rita"), handler, 1, key, *extra), handler
         asked += 1
     assert asked >= 4
+
+
+def test_boxes_that_both_have_get_their_masks_in_the_background(team: Team) -> None:
+    studio = team.studio
+    key = studio.add(1, masked=False).image_id
+    batch = Batch(studio.settings, studio.store, studio.workflow)
+    for name in ("Bob", "Cora"):
+        studio.store.assign(key, name, "Pat", NOW)
+    found = list(batch.find(1))
+    assert len(found) == 2
+    assert batch.do(found[0].id)
+    assert [one.id for one in batch.find(1)] == [found[1].id]
+    for name in ("Bob", "Cora"):
+        studio.store.set_done(key, name, NOW)
+    assert list(batch.find(1)) == []
+    batch.close()
