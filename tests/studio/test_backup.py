@@ -131,11 +131,15 @@ def test_no_login_and_no_token_of_before_lets_anybody_into_what_was_restored(
 
 @pytest.mark.soak
 def test_a_backup_made_while_people_write_holds_one_moment(
-    studio: Studio, tmp_path: Path, scale: Callable[[int, int], int], elsewhere: Elsewhere
+    studio: Studio,
+    tmp_path: Path,
+    scale: Callable[[int, int], int],
+    tell: Callable[[str], None],
+    elsewhere: Elsewhere,
 ) -> None:
-    writer = Writer(studio)
+    writer, turns = Writer(studio), scale(2, 20)
     writer.start()
-    for turn in range(scale(2, 20)):
+    for turn in range(turns):
         target, settings = tmp_path / f"{turn}.zip", elsewhere(tmp_path / f"new-{turn}")
         writer.wait_for(writer.acknowledged + 5)
         before = writer.acknowledged
@@ -150,13 +154,15 @@ def test_a_backup_made_while_people_write_holds_one_moment(
         assert max(heads) - min(heads) <= 1
         shutil.rmtree(settings.data_dir)
     writer.stop()
+    saves = len(writer.keys) * (writer.acknowledged - 1)
+    tell(f"{turns} backups made during {saves} saves, restored with the digests of one moment")
 
 
 class Writer(Thread):
     """Saves two instances in turn, and knows how many saves of each were acknowledged."""
 
     def __init__(self, studio: Studio) -> None:
-        super().__init__()
+        super().__init__(daemon=True)  # a test that fails must not wait for it
         self._store = studio.store
         self._draft = studio.draft()
         self.keys = [studio.add().id for _ in range(2)]

@@ -125,7 +125,7 @@ def test_each_race_has_one_winner_and_its_loser_is_kept(
     store: Store, leaf: Instance, scale: Scale, tell: Tell
 ) -> None:
     races = scale(15, 500)
-    start = Barrier(2)
+    start = Barrier(2, timeout=120)
 
     def save(score: float) -> list[Instance | Conflict]:
         results: list[Instance | Conflict] = []

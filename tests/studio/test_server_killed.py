@@ -31,7 +31,7 @@ class Browser(Thread):
     """
 
     def __init__(self, address: str, token: str, instance: Instance, round_: int) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self._address, self._token = urlsplit(address), token
         self._body, self._round = to_body(instance), round_
         self.key, self.version = instance.id, instance.version
