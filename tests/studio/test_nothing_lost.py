@@ -129,9 +129,11 @@ def test_each_race_has_one_winner_and_its_loser_is_kept(
 
     def save(score: float) -> list[Instance | Conflict]:
         results: list[Instance | Conflict] = []
+        chance = random.Random(score)
         for version in range(1, races + 1):
             draft = replace(leaf.draft, score=score)
             start.wait()
+            time.sleep(chance.uniform(0, 0.002))  # else who came last always goes first
             try:
                 results.append(store.save_instance(leaf.id, draft, version, str(score), "", NOW))
             except Conflict as error:
