@@ -22,7 +22,7 @@ from PIL import Image as Pil
 from app.backup import back_up
 from app.errors import DiskFull, StudioError, Unavailable
 from app.exchange import Exporter, get_format
-from app.images import Intake
+from app.images import Intake, path_of
 from app.images.decode import answer
 from app.jobs import KIND, NEW_WEIGHTS, Jobs
 from app.library import Library
@@ -213,6 +213,8 @@ def test_a_disk_that_refuses_anywhere_leaves_the_old_state_or_the_new(
     assert list(studio.store.find_troubles()) == []
     with closing(Store(studio.settings.database)) as again:
         assert list(again.list_project_revisions(1)) == list(studio.store.list_project_revisions(1))
+    for image in studio.store.list_all_images():
+        assert checkpoint.file_sha256(path_of(studio.settings, image)) == image.sha256
     for model in studio.store.list_all_models():
         assert checkpoint.load(studio.workflow.weights_path(model)).sha256 == model.sha256
     tell(f"{begin.__name__}: {'; '.join(counts)}")
