@@ -51,6 +51,8 @@ class Remote:
         # Whoever waits for a file that comes in already does not ask for it again.
         self._turns = [Lock() for _ in range(16)]
         self._silent_until = 0.0
+        self._looking: Thread | None = None
+        self._seen = ""
 
     @property
     def scratch(self) -> Path:
@@ -118,14 +120,18 @@ class Remote:
         return {name: size for name, size in sizes.items() if name != SIGN}
 
     def obstacle(self) -> str:
-        """Look for the studio's sign, or leave it there."""
-        found: list[str] = []
-        looking = Thread(target=lambda: found.append(self._look()), daemon=True)
-        looking.start()
+        """Look for the studio's sign, or leave it there; one look at a time."""
+        if self._looking is None or not self._looking.is_alive():
+            self._looking = Thread(target=self._look, name=_WHAT, daemon=True)
+            self._looking.start()
+        looking = self._looking
         looking.join(REACH_SECONDS)
-        return found[0] if found else f"{_WHAT} does not answer"
+        return f"{_WHAT} does not answer" if looking.is_alive() else self._seen
 
-    def _look(self) -> str:
+    def _look(self) -> None:
+        self._seen = self._find_sign()
+
+    def _find_sign(self) -> str:
         sign = self._place(SIGN)
         try:
             with self._asking(), suppress(FileNotFoundError):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import numpy as np
@@ -302,7 +303,8 @@ def test_a_server_that_takes_calls_and_never_answers_costs_a_probe_three_seconds
         for name, value in (KEYS | {"AWS_ENDPOINT_URL": address}).items():
             monkeypatch.setenv(name, value)
         vault = open_vault(Settings(data_dir=tmp_path, images_url="s3://silent/studio"))
-        assert vault.obstacle() == "the image store does not answer"
+        assert vault.obstacle() == vault.obstacle() == "the image store does not answer"
+        assert [thread.name for thread in enumerate_threads()].count("the image store") == 1
 
 
 def test_a_url_that_nothing_here_can_open_is_refused_at_the_start(tmp_path: Path) -> None:
