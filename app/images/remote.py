@@ -177,14 +177,19 @@ class Remote:
         """What the store has under a name, once it is found to be right; then it is removed."""
         with self._cache.scratch() as folder:
             path = folder / "file"
-            try:
-                with self._asking():
-                    self._system.get_file(self._place(name), str(path))
-            except FileNotFoundError as error:
-                raise BadImage(MISSING) from error
-            if trouble := trouble_of(path, name):
+            # Once more where it is wrong: it may have been damaged on its way.
+            if (trouble := self._get(name, path)) and (trouble := self._get(name, path)):
                 raise BadImage(trouble)
             yield path
+
+    def _get(self, name: str, path: Path) -> str:
+        """Bring a file here, and say what is wrong with it."""
+        try:
+            with self._asking():
+                self._system.get_file(self._place(name), str(path))
+        except FileNotFoundError as error:
+            raise BadImage(MISSING) from error
+        return trouble_of(path, name)
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image as Pil
 
@@ -149,6 +150,21 @@ def test_nothing_is_sent_that_is_not_what_its_name_says(place: Place) -> None:
 
 
 @in_memory
+def test_what_was_damaged_on_its_way_is_fetched_once_more(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = place.keep(content(0))
+    place.forget()
+    turns = iter([content(1), content(0)])
+
+    def get(_: MemoryFileSystem, __: str, local: str, **___: object) -> None:
+        Path(local).write_bytes(next(turns))
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", get)
+    assert place.vault.fetch(name).read_bytes() == content(0)
+
+
+@in_memory
 def test_what_the_store_does_not_give_back_is_not_kept(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +218,7 @@ def test_the_cache_keeps_to_its_limit_and_what_was_used_longest_ago_goes_first(
     assert place.vault.fetch(names[1]).read_bytes() == content(1)  # comes in anew
 
 
-@in_memory
+@pytest.mark.parametrize("place", ["file"], indirect=True)  # memory is not for many threads
 def test_many_who_ask_at_once_get_the_same_whole_file(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,14 +226,14 @@ def test_many_who_ask_at_once_get_the_same_whole_file(
     names = [place.keep(content(number)) for number in range(12)]
     place.forget()
     asked = []
-    get = MemoryFileSystem.get_file
+    get = LocalFileSystem.get_file
 
-    def count(self: MemoryFileSystem, far: str, local: str, **named: Any) -> None:  # noqa: ANN401
+    def count(self: LocalFileSystem, far: str, local: str, **named: Any) -> None:  # noqa: ANN401
         asked.append(far)
         time.sleep(0.002)
         get(self, far, local, **named)
 
-    monkeypatch.setattr(MemoryFileSystem, "get_file", count)
+    monkeypatch.setattr(LocalFileSystem, "get_file", count)
     url, cache = place.settings.images_url, place.settings.cache
     vaults: list[Vault] = [Remote(url, cache, 6000), Remote(url, cache, 6000)]
     with ThreadPoolExecutor(16) as pool:
@@ -262,6 +278,17 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+class Asked:
+    """A client of a store that notes what it is asked, and fails."""
+
+    def __init__(self) -> None:
+        self.acts: list[str] = []
+
+    def __getattr__(self, act: str) -> None:
+        self.acts.append(act)
+        raise ConnectionError
+
+
 @pytest.mark.usefixtures("nobody")
 def test_a_store_that_is_down_is_said_at_once_to_those_who_come_after(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -271,15 +298,18 @@ def test_a_store_that_is_down_is_said_at_once_to_those_who_come_after(
     with pytest.raises(Unavailable, match=r"cannot be reached.*nothing was kept, try again"):
         place.keep(content(0))
     assert isinstance(place.vault, Remote)
-    monkeypatch.setattr(place.vault, "_system", None)  # would fail otherwise if it were asked
+    asked = Asked()
+    monkeypatch.setattr(place.vault, "_system", asked)
     for act in (place.vault.fetch, place.vault.trouble, place.vault.head):
         with pytest.raises(Unavailable):
             act(name_for(content(0)))
     with pytest.raises(Unavailable):
         place.vault.sizes()
     assert "cannot be reached" in place.vault.obstacle()
+    assert asked.acts == []
     monkeypatch.setattr("app.images.remote.time.monotonic", lambda: 1e9)
-    assert "cannot be reached" in place.vault.obstacle()  # and later it is asked again
+    assert "cannot be reached" in place.vault.obstacle()
+    assert asked.acts == ["info"]  # later it is asked again
     assert files(tmp_path) == [place.vault.scratch / "source"]
     assert not any(secret in caplog.text for secret in KEYS.values())
 
