@@ -111,7 +111,7 @@ def test_a_laptops_studio_moves_to_a_teams_database_and_back(
 
 
 def test_no_login_and_no_token_of_before_lets_anybody_into_what_was_restored(
-    studio: Studio, tmp_path: Path
+    studio: Studio, tmp_path: Path, elsewhere: Elsewhere
 ) -> None:
     """The backup does not know which of them were ended since it was made."""
     accounts, target = Accounts(studio.store, CHEAP), tmp_path / "backup.zip"
@@ -119,7 +119,7 @@ def test_no_login_and_no_token_of_before_lets_anybody_into_what_was_restored(
     secret, token = accounts.log_in("Ada", GOOD, ""), accounts.make_token(ada.id, "", None, "Ada")
     back_up(studio.settings, studio.store, target, NOW)
     accounts.revoke_logins(ada.id, "Ada")
-    settings = elsewhere(studio, tmp_path / "new")
+    settings = elsewhere(tmp_path / "new")
     assert restore(settings, target) == []
     with closing(Store(settings.database)) as store:
         restored = Accounts(store, CHEAP)
