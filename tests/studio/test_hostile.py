@@ -175,7 +175,7 @@ def hostile_weights(sound: bytes) -> Iterator[tuple[str, bytes]]:
     (largest,) = sorted(header.keys() - {"__metadata__"}, key=lambda n: header[n]["shape"])[-1:]
     for entry in HOSTILE:
         (change,), made = entry.values, json.loads(json.dumps(header))
-        with suppress(KeyError):  # it wounds a tensor that only a larger network has
+        with suppress(KeyError):  # it wounds a note that these weights do not have
             yield str(entry.id), change(made, tensors)
     yield "a pickle", pickled()
     yield "a zip", io.BytesIO(b"PK\x03\x04" + sound).getvalue()
