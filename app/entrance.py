@@ -36,6 +36,7 @@ USED = re.compile(
     r"|theme\.css|info)"
 )
 """What is answered at all: Gradio has routes for files, proxies and more that no page needs."""
+LAST: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 STREAM = "text/event-stream"  # goes on for as long as a page is open
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _LOOKUPS = 8  # of callers at once
@@ -139,10 +140,8 @@ class Entrance:
                     headers.setdefault(name, value)
                 streams = headers.get("content-type", "").startswith(STREAM)
             elif streams and not is_over and not await self._is_still_in(request):
-                is_over = (
-                    True  # once an answer is whole, the server tells the app that nobody is there
-                )
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                is_over = True
+                await send(LAST)  # the server then tells the app that nobody is there any more
             if not is_over:
                 await send(message)
 
@@ -157,8 +156,11 @@ class Entrance:
 
     async def _is_still_in(self, request: Request) -> bool:
         """Whether who began to listen to a stream may hear what comes next."""
-        found = await anyio.to_thread.run_sync(self._find, request, limiter=self._lookups)
-        return found is not None or request.scope["path"] in OPEN
+        try:
+            found = await anyio.to_thread.run_sync(self._find, request, limiter=self._lookups)
+        except StudioError:  # no database, no word
+            return False
+        return found is not None
 
 
 def _is_upload(request: Request) -> bool:
