@@ -1,4 +1,4 @@
-"""Hostile masks, images and checkpoints against a studio that serves: it answers in words."""
+"""A studio that serves: hostile masks, images, weights get words; a crowd gets what is its own."""
 
 import hashlib
 import io
@@ -6,17 +6,20 @@ import itertools
 import json
 import random
 import re
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import torch
 from PIL import Image as Pil
 
-from app.people import User
+from app.people import Role, User
 from app.records import Draft, Instance, ModelState, NewModel, Project, State
 from mal_core import checkpoint
 from mal_core.__main__ import main
@@ -27,6 +30,7 @@ from tests.serving import Meter
 from tests.studio.bad_images import bad_images
 from tests.studio.bad_masks import bad_masks, strokes, with_raw
 from tests.studio.conftest import NOW, blob
+from tests.studio.crowd import USERS, Seat, check_kept, picture, work
 from tests.studio.rest import BOX, to_body
 from tests.studio.served import Served
 
@@ -245,3 +249,53 @@ def test_no_studio_starts_with_weights_that_are_none(
         assert said.out == ""
         assert "Traceback" not in said.err
         assert 10 < len(said.err) < 600
+
+
+@pytest.fixture
+def seats(served: Served, scale: Callable[[int, int], int]) -> Iterator[list[Seat]]:
+    """Sessions of ten users, each user with a project of their own, each session with an image."""
+    store, model = served.store, served.store.list_projects()[0].model_id
+    ada = store.list_users()[0]
+    users = [
+        store.add_user(f"Annotator {n}", "none", is_admin=False, now=NOW) for n in range(USERS)
+    ]
+    projects = [store.add_project(f"Of {user.name}", model, NOW).id for user in users]
+    for user, project in zip(users, projects, strict=True):
+        store.set_role(project, user.id, Role.ANNOTATOR)
+    with ExitStack() as open_pages:
+        admin, found = open_pages.enter_context(served.page(ada)), []
+        for number in range(scale(10, 100)):
+            user, project = users[number % USERS], projects[number % USERS]
+            answer = admin.post(
+                f"/mal/v1/projects/{project}/images",
+                params={"file_name": f"{number}.png"},
+                content=picture(number),
+            )
+            page = open_pages.enter_context(served.page(user))
+            category = store.add_category(project, "thing").id
+            image = answer.json()["images"][0]
+            raster = admin.get(f"/mal/image/{image['id']}").content
+            found.append(Seat(number, user, page, project, category, image, raster, []))
+        yield found
+
+
+def test_many_sessions_at_once_get_what_is_theirs_and_no_error(
+    served: Served, seats: list[Seat], scale: Callable[[int, int], int], tell: Callable[[str], None]
+) -> None:
+    pid, calls = served.process.pid, scale(5, 20)
+    begin = time.perf_counter()
+    with Meter(pid) as meter, ThreadPoolExecutor(len(seats)) as threads:
+        list(threads.map(lambda seat: work(seat, calls), seats))
+    seconds = time.perf_counter() - begin
+    assert served.process.pid == pid
+    check_kept(served, seats)
+    quarter = len(meter.samples) // 4
+    first, last = (
+        float(np.mean(part)) for part in (meter.samples[:quarter], meter.samples[-quarter:])
+    )
+    assert last < 1.1 * first
+    tell(
+        f"{len(seats)} sessions x {calls} calls in {seconds:.0f} s, 0 errors, 0 mixed up,"
+        f" {sum(seat.retried for seat in seats)} asked to come back; memory"
+        f" {first / 2**20:.0f} MiB in the first quarter, {last / 2**20:.0f} in the last"
+    )

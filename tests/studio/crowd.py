@@ -1,27 +1,21 @@
-"""Many people at once, each on images of their own: no error, and no answer to the wrong one."""
+"""Sessions that work side by side, each on an image of its own, and look whose answers they get."""
 
 import io
 import random
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import numpy as np
-import pytest
 from PIL import Image as Pil
 
 from app.calls import NOT_DONE
-from app.people import Role, User
+from app.people import User
 from mal_core.masks import encode
-from tests.serving import Meter
-from tests.studio.conftest import NOW
 from tests.studio.served import Served
 
-pytestmark = pytest.mark.soak
 USERS = 10
 HEIGHT, WIDTH = 96, 128
 BOX = [20.0, 16.0, 100.0, 80.0]
@@ -56,62 +50,12 @@ class Seat:
             time.sleep(float(answer.headers["retry-after"]) * random.uniform(0.5, 1.5))
 
 
-@pytest.fixture
-def seats(served: Served, scale: Callable[[int, int], int]) -> Iterator[list[Seat]]:
-    """Sessions of ten users, each user with a project of their own, each session with an image."""
-    store, model = served.store, served.store.list_projects()[0].model_id
-    ada = store.list_users()[0]
-    users = [
-        store.add_user(f"Annotator {n}", "none", is_admin=False, now=NOW) for n in range(USERS)
-    ]
-    projects = [store.add_project(f"Of {user.name}", model, NOW).id for user in users]
-    for user, project in zip(users, projects, strict=True):
-        store.set_role(project, user.id, Role.ANNOTATOR)
-    with ExitStack() as open_pages:
-        admin, found = open_pages.enter_context(served.page(ada)), []
-        for number in range(scale(10, 100)):
-            user, project = users[number % USERS], projects[number % USERS]
-            answer = admin.post(
-                f"/mal/v1/projects/{project}/images",
-                params={"file_name": f"{number}.png"},
-                content=picture(number),
-            )
-            page = open_pages.enter_context(served.page(user))
-            category = store.add_category(project, "thing").id
-            image = answer.json()["images"][0]
-            raster = admin.get(f"/mal/image/{image['id']}").content
-            found.append(Seat(number, user, page, project, category, image, raster, []))
-        yield found
-
-
 def picture(number: int) -> bytes:
     """A picture that no other session has."""
     noise = np.random.default_rng(number).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     target = io.BytesIO()
     Pil.fromarray(noise).save(target, "PNG")
     return target.getvalue()
-
-
-def test_many_sessions_at_once_get_what_is_theirs_and_no_error(
-    served: Served, seats: list[Seat], scale: Callable[[int, int], int], tell: Callable[[str], None]
-) -> None:
-    pid, calls = served.process.pid, scale(5, 20)
-    begin = time.perf_counter()
-    with Meter(pid) as meter, ThreadPoolExecutor(len(seats)) as threads:
-        list(threads.map(lambda seat: work(seat, calls), seats))
-    seconds = time.perf_counter() - begin
-    assert served.process.pid == pid
-    check_kept(served, seats)
-    quarter = len(meter.samples) // 4
-    first, last = (
-        float(np.mean(part)) for part in (meter.samples[:quarter], meter.samples[-quarter:])
-    )
-    assert last < 1.1 * first
-    tell(
-        f"{len(seats)} sessions x {calls} calls in {seconds:.0f} s, 0 errors, 0 mixed up,"
-        f" {sum(seat.retried for seat in seats)} asked to come back; memory"
-        f" {first / 2**20:.0f} MiB in the first quarter, {last / 2**20:.0f} in the last"
-    )
 
 
 def work(seat: Seat, calls: int) -> None:
