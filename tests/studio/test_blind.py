@@ -4,9 +4,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import gradio as gr
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
+from gradio.context import LocalContext
 
 from app.access import Access, Caller
 from app.accounts import Accounts
@@ -364,3 +366,17 @@ def test_boxes_that_both_have_get_their_masks_in_the_background(team: Team) -> N
         studio.store.set_done(key, name, NOW)
     assert list(batch.find(1)) == []
     batch.close()
+
+
+def test_the_history_page_and_its_filter_are_sealed_too(
+    handlers: list[Any], team: Team, his: Instance
+) -> None:
+    show, *_ = [one for one in handlers if one.__qualname__ == "HistoryPage.show"]
+    for name, sees in (("Cora", False), ("Dan", False), ("Bob", True), ("Rita", True)):
+        scope = {"type": "http", "state": {"caller": team.caller(name)}}
+        LocalContext.request.set(gr.Request(request=Request(scope)))
+        try:
+            lines = show(1, "*", "*", None, "", None, False)[0]
+        finally:
+            LocalContext.request.set(None)
+        assert ("brush" in lines) == sees, name

@@ -111,8 +111,16 @@ def test_images_are_dealt_done_and_compared(door: Door, studio: Studio) -> None:
         assert [one.id for one in client.instances(shared)] == [made.id]
         client.done(shared)
     hers, his = (client.instances(shared)[0] for client in people.values())
-    with pytest.raises(NotFound):
-        people["Ann"].instance(his.id)
+    ann = people["Ann"]
+    for act in (
+        lambda: ann.instance(his.id),
+        lambda: ann.save(his, state=State.ACCEPTED),
+        lambda: ann.review(his, "accept", "seen"),
+        lambda: ann.propose_again(his),
+    ):
+        with pytest.raises(NotFound, match=f"no instance {his.id}"):
+            act()
+    assert people["Bob"].instances(shared) == [his]
     assert rita.instance(hers.id).person == "Ann"
     assert rita.instances(shared) == []
     (pair,) = rita.agreement(project)
