@@ -20,15 +20,17 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image as Pil
 
-from app.records import State
+from app.jobs import Jobs
+from app.records import Job, JobState, ModelState, State
 from mal_core import coco
 from mal_core.coco import Annotation, CategoryRecord, Dataset, ImageRecord
 from tests.studio.conftest import Studio, open_studio
 from tests.studio.faults import Disk, watched_disk
-from tests.studio.nursery import Nursery
+from tests.studio.nursery import Nursery, wait_until
 from tests.studio.programs import Door, opened
 from tests.studio.rest import everything, to_body
 from tests.studio.test_server_killed import serving
+from tests.studio.trainer import ended, learned
 
 pytestmark = pytest.mark.soak
 Ask = Callable[[str, str, Any], tuple[int, dict[str, Any]]]
@@ -193,6 +195,35 @@ def check(name: str, told: tuple[int, dict[str, Any]], status: int, code: str) -
     assert (told[0], error.get("code")) == (status, code), (name, told)
     assert len(error["message"]) > 20, name
     assert "Error" not in error["message"], name
+
+
+def test_a_fine_tune_that_ends_on_a_full_disk_is_published_once_there_is_room(
+    disk: Disk,
+    studio: Studio,
+    jobs: Jobs,
+    child: Callable[[str], None],
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not even the failure can be written down then; the job stays first in line."""
+    monkeypatch.setattr("app.worker.PAUSE_SECONDS", 0.02)
+    publish, tries = Jobs._publish, itertools.count()
+
+    def on_a_full_disk(own: Jobs, job: Job, result: dict[str, Any]) -> None:
+        if next(tries) == 0:
+            full.__enter__()
+        publish(own, job, result)
+
+    full = disk.refusing(1, "full", stays=True)
+    monkeypatch.setattr(Jobs, "_publish", on_a_full_disk)
+    child(learned(weights, 0.75))
+    started = jobs.start(studio.project.id)
+    wait_until(lambda: disk.count > 6)  # by then it was tried more than once
+    assert studio.store.get_job(started.id).ended_at is None
+    full.__exit__(None, None, None)
+    job = ended(studio, started.id)
+    assert (job.state, job.launches) == (JobState.DONE, 2)
+    assert job.result["state"] == ModelState.PROMOTED
 
 
 # For real
