@@ -72,7 +72,10 @@ def propose(studio: Studio) -> tuple[str, str, Any]:
 
 
 def add_boxes(studio: Studio) -> tuple[str, str, Any]:
-    box = {"box": [float(next(_NUMBERS)), 2.0, 60.0, 80.0], "category_id": studio.categories[0].id}
+    box = {
+        "box": [float(next(_NUMBERS) % 50), 2.0, 60.0, 80.0],
+        "category_id": studio.categories[0].id,
+    }
     return "POST", f"/mal/v1/images/{studio.images[0].id}/boxes", {"boxes": [box]}
 
 
@@ -83,7 +86,7 @@ def upload(studio: Studio) -> tuple[str, str, Any]:
 
 def bring(studio: Studio) -> tuple[str, str, Any]:
     image = studio.images[0]
-    box = (float(next(_NUMBERS)), 2.0, 60.0, 80.0)
+    box = (float(next(_NUMBERS) % 50), 2.0, 60.0, 80.0)
     data = Dataset(
         [ImageRecord(1, image.file_name, image.width, image.height)],
         [CategoryRecord(1, "thing")],
