@@ -143,33 +143,31 @@ def test_lists_counts_and_exports_hold_nothing_of_a_layer(store: Store, leaf: In
     assert {one.person for one in store.list_image_revisions(image, "Bob")} == {"Pat", "Bob"}
 
 
-@pytest.mark.parametrize(
-    ("viewer", "people"),
-    [
-        pytest.param(None, {"Ada", "Pat", "Ann", "Bob"}, id="the machine itself"),
-        pytest.param(Viewer("Rita", reviews=True), {"Ada", "Pat", "Ann", "Bob"}, id="a reviewer"),
-        pytest.param(Viewer("Ann", reviews=True), {"Ada", "Pat", "Ann"}, id="a reviewer of them"),
-        pytest.param(Viewer("Bob", reviews=False), {"Ada", "Pat", "Bob"}, id="one of them"),
-        pytest.param(Viewer("Cy", reviews=False), {"Ada"}, id="another annotator"),
-    ],
+SEES = (
+    (None, {"Ada", "Pat", "Ann", "Bob"}),  # the machine itself
+    (Viewer("Rita", reviews=True), {"Ada", "Pat", "Ann", "Bob"}),
+    (Viewer("Ann", reviews=True), {"Ada", "Pat", "Ann"}),  # a reviewer who is one of the two
+    (Viewer("Bob", reviews=False), {"Ada", "Pat", "Bob"}),
+    (Viewer("Cy", reviews=False), {"Ada"}),  # another annotator
 )
-def test_the_history_is_sealed_to_those_who_annotate(
-    store: Store, leaf: Instance, viewer: Viewer | None, people: set[str]
-) -> None:
+
+
+def test_the_history_is_sealed_to_those_who_annotate(store: Store, leaf: Instance) -> None:
     image = leaf.image_id
     give(store, image, "Ann", "Bob")
     for person in ("Ann", "Bob"):
         one = correct(store, own(store, image, person), person)
         store.add_comment(image, one.id, person, "mine", NOW)
         store.add_comment(image, None, person, "hard", NOW)
-    lines = list(store.list_lines(1, Sieve(), viewer=viewer))
-    assert {line.person for line in lines} == people
-    said = {one.person for one in store.list_comments(image, viewer)}
-    assert said == people & {"Ann", "Bob"}
-    assert bool(said) == (store.newest_comment(image, viewer) > 0)
-    if viewer is not None:
-        visible = {p for p in ("Ann", "Bob") if store.may_see(own(store, image, p).id, viewer)}
-        assert visible == people & {"Ann", "Bob"}
+    for viewer, people in SEES:
+        lines = list(store.list_lines(1, Sieve(), viewer=viewer))
+        assert {line.person for line in lines} == people, viewer
+        said = {one.person for one in store.list_comments(image, viewer)}
+        assert said == people & {"Ann", "Bob"}, viewer
+        assert bool(said) == (store.newest_comment(image, viewer) > 0), viewer
+        if viewer is not None:
+            found = {p for p in ("Ann", "Bob") if store.may_see(own(store, image, p).id, viewer)}
+            assert found == said, viewer
 
 
 def test_when_all_are_done_a_reviewer_among_them_sees_both_and_nobody_adds(
@@ -208,13 +206,14 @@ def test_nobody_writes_in_another_one_s_layer(store: Store, leaf: Instance) -> N
     assert store.list_revisions(leaf.id)[-1].is_conflict
 
 
-@pytest.mark.parametrize("state", [State.CORRECTED, State.ACCEPTED, State.REJECTED])
-def test_two_must_begin_unseen(store: Store, leaf: Instance, state: State) -> None:
+def test_two_must_begin_unseen(store: Store, leaf: Instance) -> None:
     give(store, leaf.image_id, "Ann")
-    draft = replace(leaf.draft, state=state, rle=MASK)
-    store.save_instance(leaf.id, draft, 1, "Ann", "brush", NOW)
-    with pytest.raises(NotAllowed, match="must begin unseen"):
-        give(store, leaf.image_id, "Bob")
+    states = (State.CORRECTED, State.ACCEPTED, State.REJECTED)
+    for version, state in enumerate(states, start=1):
+        draft = replace(leaf.draft, state=state, rle=MASK)
+        store.save_instance(leaf.id, draft, version, "Ann", "brush", NOW)
+        with pytest.raises(NotAllowed, match="must begin unseen"):
+            give(store, leaf.image_id, "Bob")
     assert seen(store, leaf.image_id, None) == [leaf.id]
 
 
