@@ -1,6 +1,7 @@
 """Who is to do which images, layers of one's own where several do one, and their merging."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, select, update
@@ -240,7 +241,7 @@ class Assignments(Instances):
     ) -> None:
         for one in instances:
             if one.draft.state is not State.DELETED:
-                gone = Draft(**vars(one.draft) | {"state": State.DELETED})
+                gone = replace(one.draft, state=State.DELETED)
                 self.save_instance(one.id, gone, one.version, by[0], reason, by[1])
 
 
