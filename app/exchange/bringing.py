@@ -7,7 +7,8 @@ store's lock, at once, and what a person saved in the meantime is compared anew 
 import dataclasses
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -75,11 +76,7 @@ class Importer:
             DiskFull, Unavailable: disk or image store refuse; no instance came in.
         """
         settings = self._settings
-        with (
-            on_disk("nothing was imported"),
-            tempfile.TemporaryDirectory(dir=settings.data_dir, prefix="import-") as folder,
-        ):
-            scratch = Path(folder)
+        with on_disk("nothing was imported"), _scratch(settings.data_dir) as scratch:
             beside = dataclasses.replace(settings, data_dir=scratch / "taken", images_url="")
             expanded = _expand(paths, scratch, settings)
             report = ImportReport(problems=[*expanded.skipped, *_twice(expanded)])
@@ -102,6 +99,14 @@ class Importer:
                 writing = _Writing(self._store, project_id, format_.family, look)
                 done = writing.write(found, mark, (person, REASON, now))
             return dataclasses.replace(done, unmatched=report.unmatched, left_out=report.left_out)
+
+
+@contextmanager
+def _scratch(data_dir: Path) -> Iterator[Path]:
+    """A folder for what comes in; where the tables are elsewhere, the data folder may be new."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=data_dir, prefix="import-") as folder:
+        yield Path(folder)
 
 
 def _expand(paths: Sequence[Path], scratch: Path, settings: Settings) -> Expanded:

@@ -247,6 +247,7 @@ def yolo(folder: Path, stem: str, line: str = "0 0.5 0.5 0.5 0.5") -> None:
     path.write_text(line)
 
 
+@pytest.mark.both
 def test_images_that_come_along_are_added_with_their_instances(
     trade: Trade, project: Project, tmp_path: Path
 ) -> None:
