@@ -62,6 +62,7 @@ __all__ += ["shared_database"]
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
 PHOTOS = Path(skimage.data.__file__).parent
 HOST = "127.0.0.1:7860"
+Elsewhere = Callable[[Path], Settings]
 TINY = ModelConfig(dim=16, depth=2, heads=1, crop_size=64, registers=1)
 
 
@@ -170,6 +171,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.definition.get_closest_marker("both") is not None:
         metafunc.fixturenames.append("database_kind")
         metafunc.parametrize("database_kind", BOTH, indirect=True)
+
+
+@pytest.fixture
+def elsewhere(studio: Studio, bare_databases: Callable[[], str]) -> Elsewhere:
+    """Settings of a studio that is to be made in another folder."""
+    return lambda path: replace(studio.settings, data_dir=path, database_url=bare_databases())
 
 
 @pytest.fixture

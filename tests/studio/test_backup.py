@@ -18,10 +18,9 @@ from app.errors import DiskFull, NotAllowed, StudioError
 from app.images import path_of
 from app.records import State
 from app.restore import restore
-from app.settings import Settings
 from app.store import Store
 from mal_core.errors import InputError
-from tests.studio.conftest import NOW, Studio
+from tests.studio.conftest import NOW, Elsewhere, Studio
 from tests.studio.databases import fresh
 from tests.studio.test_logins import CHEAP, GOOD
 
@@ -51,15 +50,6 @@ def files(folder: Path) -> dict[str, bytes]:
     kinds = ("images", "models", "jobs")
     found = [path for kind in kinds for path in (folder / kind).rglob("*") if path.is_file()]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
-
-
-Elsewhere = Callable[[Path], Settings]
-
-
-@pytest.fixture
-def elsewhere(studio: Studio, bare_databases: Callable[[], str]) -> Elsewhere:
-    """Settings of a studio that is to be made in another folder."""
-    return lambda path: replace(studio.settings, data_dir=path, database_url=bare_databases())
 
 
 def test_what_is_restored_is_what_was_backed_up(

@@ -33,7 +33,7 @@ from tests.studio.conftest import NOW, Studio, make_weights
 from tests.studio.faults import Disk, watched_disk
 from tests.studio.trainer import judged, model_in_use
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.sqlite]  # whose disk it is
 Scale = Callable[[int, int], int]
 Tell = Callable[[str], None]
 # Of what kind the disk is, and whether it stays so.

@@ -32,7 +32,7 @@ from tests.studio.rest import everything, to_body
 from tests.studio.test_server_killed import serving
 from tests.studio.trainer import ended, learned
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.sqlite]  # whose disk it is
 Ask = Callable[[str, str, Any], tuple[int, dict[str, Any]]]
 _NUMBERS = itertools.count()
 

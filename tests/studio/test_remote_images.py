@@ -28,7 +28,7 @@ from app.store import Store
 from app.vitals import Vitals
 from mal_core.errors import BadImage
 from tests.studio.buckets import Shelf, move
-from tests.studio.conftest import NOW, Studio
+from tests.studio.conftest import NOW, Elsewhere, Studio
 from tests.studio.programs import opened
 from tests.studio.rest import to_body
 from tests.studio.test_backup import digests
@@ -229,18 +229,18 @@ def members(path: Path) -> dict[str, bytes]:
 
 
 def test_a_backup_moves_images_from_bucket_to_folder_and_back(
-    studio: Studio, bucket: str, url: str, tmp_path: Path
+    studio: Studio, bucket: str, url: str, tmp_path: Path, elsewhere: Elsewhere
 ) -> None:
     far = move(studio, bucket)
     far.add(0, State.ACCEPTED)
     assert back_up(far.settings, far.store, tmp_path / "1.zip", NOW).missing == []
-    home = replace(studio.settings, data_dir=tmp_path / "home")
+    home = elsewhere(tmp_path / "home")
     assert restore(home, tmp_path / "1.zip") == []
     with closing(Store(home.database)) as store:
         assert digests(store) == digests(far.store)
         assert back_up(home, store, tmp_path / "2.zip", NOW).missing == []
     assert members(tmp_path / "1.zip") == members(tmp_path / "2.zip")
-    other = replace(home, data_dir=tmp_path / "other", images_url=url)
+    other = replace(elsewhere(tmp_path / "other"), images_url=url)
     assert restore(other, tmp_path / "2.zip") == []
     shelf = Shelf(url)
     assert {name: shelf.read(name) for name in shelf.names()} == {
@@ -251,13 +251,11 @@ def test_a_backup_moves_images_from_bucket_to_folder_and_back(
 
 
 def test_a_backup_of_a_store_that_is_down_leaves_no_file(
-    far: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    far: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Elsewhere
 ) -> None:
     back_up(far.settings, far.store, tmp_path / "whole.zip", NOW)
     shutil.rmtree(far.settings.cache)
-    other = replace(
-        far.settings, data_dir=tmp_path / "other", images_url=f"{far.settings.images_url}-2"
-    )
+    other = replace(elsewhere(tmp_path / "other"), images_url=f"{far.settings.images_url}-2")
     with monkeypatch.context() as broken:
         break_off(broken, "get_file")
         with pytest.raises(Unavailable):
@@ -267,7 +265,9 @@ def test_a_backup_of_a_store_that_is_down_leaves_no_file(
     assert {path.name for path in tmp_path.iterdir()} == {"data", "whole.zip"}
 
 
-def test_a_backup_tells_what_the_store_lost(far: Studio, tmp_path: Path) -> None:
+def test_a_backup_tells_what_the_store_lost(
+    far: Studio, tmp_path: Path, elsewhere: Elsewhere
+) -> None:
     shelf, (gone, changed, _) = Shelf(far.settings.images_url), far.images
     shelf.remove(raster_name(gone))
     shelf.write(raster_name(changed), b"other")
@@ -277,9 +277,7 @@ def test_a_backup_tells_what_the_store_lost(far: Studio, tmp_path: Path) -> None
         image.file_name in line and image.sha256 in line
         for image, line in zip((gone, changed), report.missing, strict=True)
     )
-    other = replace(
-        far.settings, data_dir=tmp_path / "other", images_url=f"{far.settings.images_url}-2"
-    )
+    other = replace(elsewhere(tmp_path / "other"), images_url=f"{far.settings.images_url}-2")
     troubles = restore(other, tmp_path / "b.zip")
     assert [t.split(" cannot")[0] for t in troubles] == [
         f"the raster of {image.file_name}" for image in (gone, changed)

@@ -54,6 +54,7 @@ def test_the_first_user_is_told_to_be_an_admin(run: Run, studio: Studio) -> None
     ]
 
 
+@pytest.mark.sqlite
 def test_a_user_may_come_before_the_studio_ever_served(run: Run, tmp_path: Path) -> None:
     assert add(run, "Ada", "--data-dir", str(tmp_path / "new")) == [
         "added Ada, an admin of the studio"

@@ -97,6 +97,7 @@ def read(address: str, token: str, image_id: int) -> dict[int, int]:
 
 
 @pytest.mark.soak
+@pytest.mark.sqlite
 def test_a_killed_server_has_every_save_that_it_acknowledged(
     nursery: Nursery,
     studio: Studio,
