@@ -138,6 +138,10 @@ class Access:
         role = self._store.get_role(project_id, caller.user.id)
         return role is not None and right in RIGHTS[role]
 
+    def rights(self, caller: Caller, project_id: int | None) -> list[Right]:
+        """All that somebody may do in a project, so that nothing else is offered to them."""
+        return [right for right in Right if self.may(caller, right, project_id)]
+
     def may_review(self, caller: Caller, project_id: int) -> bool:
         """Whether somebody may take over what others work on."""
         return self.may(caller, Right.REVIEW, project_id)

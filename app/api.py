@@ -41,7 +41,8 @@ class Api:
     def __init__(self, workflow: Workflow, sessions: Sessions) -> None:
         self._workflow = workflow
         self._sessions = sessions
-        self.guard = Guard(sessions, Access(workflow.store))
+        self._access = Access(workflow.store)
+        self.guard = Guard(sessions, self._access)
         self._model = anyio.CapacityLimiter(1)  # the model itself uses all cores
         self.door = APIRouter(prefix="/mal")  # the one route for those whose token is too old
         self.door.add_api_route("/session", self.renew, methods=["POST"], response_model=None)
@@ -95,7 +96,7 @@ class Api:
         return {"token": self.guard.renew(request, x_mal_session)}
 
     def project(self, project_id: int, request: Request) -> dict[str, Any]:
-        """The project with its model, categories and images, and whose studio and page it is."""
+        """The project with its model, categories and images; whose page it is, and their rights."""
         store = self._workflow.store
         project = store.get_project(project_id)
         model = self._workflow.model_in_use(project_id)
@@ -105,6 +106,7 @@ class Api:
             "name": project.name,
             "studio": self._sessions.studio,
             "person": request.state.person,
+            "rights": self._access.rights(request.state.caller, project_id),
             "model": {"id": model.id, "name": model.name},
             "categories": [
                 {"id": c.id, "number": c.number, "name": c.name, "color": c.color}

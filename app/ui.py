@@ -1,12 +1,11 @@
 """Joins the pages into one Gradio app: header, project choice, tabs."""
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from app.access import Caller, Right
+from app.access import Right
 from app.canvas import mask_canvas
 from app.pages.admin import AdminPage
 from app.pages.health import HealthPage
@@ -14,6 +13,8 @@ from app.pages.history import HistoryPage
 from app.pages.house import QUIET, House, harmless, project_choices, shown
 from app.pages.insight import InsightPage
 from app.pages.library import LibraryPage
+from app.pages.rights import CSS as RIGHTS_CSS
+from app.pages.rights import who_is
 from app.pages.tables import note
 from app.pages.train import TrainPage
 
@@ -28,7 +29,8 @@ THEME = gr.themes.Default(
 ).set(  # Gradio's own edges of fields and boxes to tick are lost on its dark ground
     checkbox_border_color_dark="*neutral_400", input_border_color_dark="*neutral_500",
 )  # fmt: skip
-CSS = """
+CSS = (
+    """
 .gradio-container { padding: 0 !important; max-width: none !important;
   --mal-quiet: #475569; }
 .dark .gradio-container, .gradio-container.dark, .dark { --mal-quiet: #a3b1c4; }
@@ -136,6 +138,8 @@ CSS = """
   background: none; border: 0; padding: 4px 0; font: inherit; cursor: pointer; }
 .mal-bar span { display: block; height: 100%; background: var(--color-accent); }
 """
+    + RIGHTS_CSS
+)
 _SCRIPTS = [
     (Path(__file__).resolve().parent / "pages" / name).read_text(encoding="utf-8")
     for name in ("alerts.js", "links.js")
@@ -178,7 +182,7 @@ def build(house: House) -> Any:  # noqa: ANN401 - Gradio is untyped
 
         front = Front(house)
         page.load(front.open, None, [canvas, project, who, alone, admin], queue=False)
-        project.change(front.choose, project, canvas, **QUIET)
+        project.change(front.choose, project, [canvas, who], **QUIET)
         stamp.change(front.renew, stamp, canvas, **QUIET)
     return page.queue(max_size=WAITING)
 
@@ -196,35 +200,22 @@ class Front:
         caller = house.caller()
         projects = house.access.projects(caller)
         manages = any(house.access.may(caller, Right.MANAGE, project.id) for project in projects)
+        ids = [project.id for project in projects]
+        chosen = int(wanted) if wanted.isdecimal() and int(wanted) in ids else next(iter(ids), None)
         return (
             gr.HTML(token=house.sessions.mint(caller.person)),
-            project_choices(house, int(wanted) if wanted.isdecimal() else None),
-            who_is(caller),
+            project_choices(house, chosen),
+            who_is(house, chosen),
             gr.HTML(note(ALONE), visible=not projects),
             gr.Tab(visible=caller.user is not None and (caller.is_admin or manages)),
         )
 
-    @harmless
-    def choose(self, chosen: int | None) -> gr.HTML:
+    @shown(Right.VIEW, "project")
+    def choose(self, chosen: int | None) -> tuple[gr.HTML, gr.HTML]:
         """Show another project; the canvas asks for it itself."""
-        return gr.HTML(project_id=chosen)
+        return gr.HTML(project_id=chosen), who_is(self._house, chosen)
 
     @harmless
     def renew(self, stamp: float) -> gr.HTML:
         """Let the canvas read the project again."""
         return gr.HTML(stamp=stamp)
-
-
-def who_is(caller: Caller) -> gr.HTML:
-    """Who is logged in, with the ways to their account and out; nothing in a studio without users.
-
-    The buttons are a form's: they work whatever else of the page does.
-    """
-    if caller.user is None:
-        return gr.HTML(visible=False)
-    return gr.HTML(
-        f"<div class='mal-who'><b title='Logged in'>{escape(caller.person)}</b>"
-        "<a href='/mal/account'>Account</a>"
-        "<form method='post' action='/mal/logout'><button>Log out</button></form></div>",
-        visible=True,
-    )

@@ -8,6 +8,7 @@ import gradio as gr
 from app.access import Right
 from app.errors import NotAllowed
 from app.pages.house import QUIET, House, shown
+from app.pages.rights import lacking, needs
 from app.pages.tables import note, table
 from app.people import Login, Member, Role, User
 
@@ -26,14 +27,15 @@ class AdminPage:
         told = gr.HTML()
         gr.Markdown("### Members of this project")
         members = gr.HTML()
-        with gr.Row(elem_classes="mal-line"):
+        lacking(Right.MANAGE, "Admins of this project give roles here.")
+        with gr.Row(elem_classes=["mal-line", needs(Right.MANAGE)]):
             member = gr.Dropdown(label="Member", choices=[], scale=2, min_width=200)
             role = gr.Dropdown(
                 label="Role", choices=[*map(str, Role), NO_ROLE], value=str(Role.ANNOTATOR),
                 scale=2, min_width=160,
             )  # fmt: skip
             give = gr.Button("Set role", scale=1, min_width=120)
-        with gr.Column(visible=False) as studio:
+        with gr.Column(visible=False, elem_classes=needs(Right.SERVE)) as studio:
             gr.Markdown("### Users of the studio")
             users = gr.HTML()
             whom = gr.Dropdown(label="User", choices=[], min_width=200)

@@ -11,6 +11,7 @@ from app.agreement import MATCH, Agreement, Comparison, between, hands, summed, 
 from app.logbook import agreement_address
 from app.merging import Compared, Merging, pairwise
 from app.pages.house import House, shown
+from app.pages.rights import needs
 from app.pages.tables import link, note, table
 
 INTRODUCTION = (
@@ -49,8 +50,8 @@ class AgreementSection:
         """Lay it out and wire it; people are compared when somebody asks for it."""
         self._house = house
         self._merging = Merging(house.store, lambda: datetime.now(UTC))
-        gr.Markdown(INTRODUCTION)
-        with gr.Row(elem_classes="mal-line"):
+        gr.Markdown(INTRODUCTION, elem_classes=needs(Right.REVIEW))
+        with gr.Row(elem_classes=["mal-line", needs(Right.REVIEW)]):
             button = gr.Button("Compare people", scale=0, min_width=180)
         found = gr.HTML()
         button.click(self.compare, project, found, queue=False, show_progress_on=found)

@@ -10,6 +10,7 @@ from app.access import Right
 from app.assignments import Assignments, Dealt, Tally, tallies
 from app.errors import NotAllowed
 from app.pages.house import QUIET, House, new_stamp, shown
+from app.pages.rights import needs
 from app.pages.tables import note, report, table
 from app.records import Assignment, ImageSummary
 
@@ -33,7 +34,7 @@ class AssignSection:
         """Lay it out and wire it."""
         self._house = house
         self._acts = Assignments(house.store, lambda: datetime.now(UTC))
-        with gr.Column(visible=False) as whole:
+        with gr.Column(visible=False, elem_classes=needs(Right.REVIEW)) as whole:
             gr.Markdown(INTRODUCTION)
             tally = gr.HTML()
             people = gr.CheckboxGroup(label="Deal images out to", choices=[])

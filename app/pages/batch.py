@@ -8,6 +8,7 @@ from app.access import Right
 from app.batch import KIND
 from app.errors import NotAllowed
 from app.pages.house import QUIET, House, new_stamp, shown
+from app.pages.rights import lacking, needs
 from app.pages.tables import report
 from app.pages.verdicts import batch_line
 from app.records import OPEN, Job, Wish
@@ -24,8 +25,9 @@ class BatchSection:
         """Lay it out and wire it; the arguments are the page's."""
         self._house = house
         gr.Markdown("### Masks for boxes")
-        start = gr.Button("Propose masks for boxes without one")
-        with gr.Row(elem_classes="mal-line"):
+        start = gr.Button("Propose masks for boxes without one", elem_classes=needs(Right.TRAIN))
+        lacking(Right.TRAIN, "Admins of this project have masks proposed in the background.")
+        with gr.Row(elem_classes=["mal-line", needs(Right.TRAIN)]):
             pause = gr.Button("Pause", visible=False, min_width=100)
             go_on = gr.Button("Go on", visible=False, min_width=100)
             stop = gr.Button("Stop", variant="stop", visible=False, min_width=100)

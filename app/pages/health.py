@@ -9,6 +9,7 @@ from app.health import Report
 from app.images import open_thumbnail
 from app.pages import charts, findings
 from app.pages.house import QUIET, SEND_FIRST, House, shown
+from app.pages.rights import lacking, needs
 from app.pages.tables import note
 from app.pictures import to_address
 from app.records import Image
@@ -33,7 +34,8 @@ class HealthPage:
         """Lay the page out and wire it; it is read anew whenever it is opened."""
         self._house = house
         gr.Markdown(INTRODUCTION)
-        with gr.Row(elem_classes="mal-line"):
+        lacking(Right.REVIEW, "Reviewers and admins of this project check its health.")
+        with gr.Row(elem_classes=["mal-line", needs(Right.REVIEW)]):
             check = gr.Button("Check now", variant="primary", scale=0, min_width=160)
         status = gr.HTML()
         with gr.Column(visible=False) as body:

@@ -12,6 +12,7 @@ from app.chronicle import ENTRY_HEAD, PAGE, entry_to_cells, line_to_cells
 from app.errors import NotAllowed
 from app.logbook import audit_address, history_address
 from app.pages.house import QUIET, House, new_stamp, shown
+from app.pages.rights import needs
 from app.pages.tables import link, note, table
 from app.records import Line, Sieve, State
 
@@ -47,11 +48,12 @@ class HistoryPage:
         with gr.Row(elem_classes="mal-line"):
             newest = gr.Button("Newest", scale=0, min_width=120)
             older = gr.Button("Older", scale=0, min_width=120)
+        with gr.Row(elem_classes=["mal-line", needs(Right.REVIEW)]):
             revision = gr.Textbox(
                 label="Revision to restore", placeholder="Its number", scale=0, min_width=180
             )
             restore = gr.Button("Restore", scale=0, min_width=120)
-        with gr.Accordion("Audit log", open=False):
+        with gr.Accordion("Audit log", open=False, elem_classes=needs(Right.MANAGE)):
             audit = gr.HTML()
             look = gr.Button("Show the newest", scale=0, min_width=180)
         sieve: list[Any] = [person, reason, state, text, number, conflicts]

@@ -20,6 +20,7 @@ from app.pages.house import (
     project_choices,
     shown,
 )
+from app.pages.rights import lacking, needs
 from app.pages.tables import (
     categories_table,
     describe_export,
@@ -34,6 +35,7 @@ from mal_core.errors import BadDataset
 IMAGE_TYPES = [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".zip"]
 FOLDERS = "A dropped folder loses the names of its sub-folders; a zip keeps them."
 LOOK_FIRST = "For images of this project, or with images. First you see what would come in."
+THEIRS = "Admins of this project bring images, categories and masks in."
 REPLACE = "Take the file's outlines where the project has others; the others stay in the history"
 PROGRESS = gr.Progress()  # Gradio finds it as the default of a handler's argument
 Told = tuple[str, float]  # a report, and the new stamp
@@ -63,16 +65,20 @@ class LibraryPage:
                 self._lay_projects()
             with gr.Column(scale=2, min_width=300):
                 self._lay_categories(categories, old_name)
-                self._lay_import()
+                with gr.Column(elem_classes=needs(Right.MANAGE)):
+                    self._lay_import()
                 BatchSection(house, project, stamp, tab)
-                self._lay_export()
+                gr.Markdown("### Export")
+                lacking(Right.EXPORT, "Reviewers and admins of this project take masks away.")
+                with gr.Column(elem_classes=needs(Right.EXPORT)):
+                    self._lay_export()
         AssignSection(house, project, stamp, tab)
         for change in self._changes:
             change(self.show, project, [images, categories, old_name], **QUIET)
 
     def _lay_images(self, images: gr.HTML) -> None:
         gr.Markdown("### Images")
-        with gr.Row():
+        with gr.Row(elem_classes=needs(Right.MANAGE)):
             files = gr.File(
                 label="Drop images or zips",
                 file_count="multiple",
@@ -80,8 +86,9 @@ class LibraryPage:
                 height=140,
             )
             folder = gr.File(label="Drop a folder", file_count="directory", height=140)
-        gr.HTML(note(FOLDERS))
-        samples = gr.Button("Add the sample photos")
+        gr.HTML(note(FOLDERS), elem_classes=needs(Right.MANAGE))
+        samples = gr.Button("Add the sample photos", elem_classes=needs(Right.MANAGE))
+        lacking(Right.MANAGE, THEIRS)
         added = gr.HTML()
         images.render()
         for source in (files, folder):
@@ -90,10 +97,10 @@ class LibraryPage:
         samples.click(self.add_samples, self._project, [added, self._stamp])
 
     def _lay_projects(self) -> None:
-        gr.Markdown("### Projects")
-        with gr.Row(elem_classes="mal-line"):
+        gr.Markdown("### Projects", elem_classes=needs(Right.MANAGE))
+        with gr.Row(elem_classes=["mal-line", needs(Right.MANAGE)]):
             name = gr.Textbox(label="Name of a project", placeholder="Name", scale=3)
-            create = gr.Button("Create", scale=1, min_width=80)
+            create = gr.Button("Create", scale=1, min_width=80, elem_classes=needs(Right.SERVE))
             rename = gr.Button("Rename this one", scale=1, min_width=200)
         for event in (create.click, name.submit):
             event(self.create, name, [self._project, name], queue=False)
@@ -102,13 +109,14 @@ class LibraryPage:
     def _lay_categories(self, categories: gr.HTML, old_name: gr.Dropdown) -> None:
         gr.Markdown("### Categories")
         categories.render()
-        with gr.Row(elem_classes="mal-line"):
-            name = gr.Textbox(label="New category", placeholder="Name", scale=3)
-            add = gr.Button("Add", scale=1, min_width=80)
-        with gr.Accordion("Rename a category", open=False), gr.Row(elem_classes="mal-line"):
-            old_name.render()
-            new_name = gr.Textbox(label="New name", placeholder="Name", scale=2)
-            rename = gr.Button("Rename", scale=1, min_width=80)
+        with gr.Column(elem_classes=needs(Right.MANAGE)):
+            with gr.Row(elem_classes="mal-line"):
+                name = gr.Textbox(label="New category", placeholder="Name", scale=3)
+                add = gr.Button("Add", scale=1, min_width=80)
+            with gr.Accordion("Rename a category", open=False), gr.Row(elem_classes="mal-line"):
+                old_name.render()
+                new_name = gr.Textbox(label="New name", placeholder="Name", scale=2)
+                rename = gr.Button("Rename", scale=1, min_width=80)
         for event in (add.click, name.submit):
             event(self.add_category, [self._project, name], [name, self._stamp], queue=False)
         outputs = [new_name, self._stamp]
@@ -138,7 +146,6 @@ class LibraryPage:
         )
 
     def _lay_export(self) -> None:
-        gr.Markdown("### Export")
         choices = [(format_.title, format_.name) for format_ in FORMATS.values()]
         kind = gr.Dropdown(choices=choices, value=choices[0][1], label="Format of the export")
         proposals = gr.Checkbox(label="Include proposals nobody reviewed", value=False)

@@ -14,6 +14,7 @@ from app.errors import NotAllowed
 from app.images import load_image
 from app.merging import CONSENSUS, LEAST, LEAVE, Compared, Merging, Preview
 from app.pages.house import QUIET, House, new_stamp, shown
+from app.pages.rights import needs
 from app.pages.tables import note, report
 from app.pictures import Pixels, outlined, to_address
 from app.store import no_such
@@ -40,7 +41,7 @@ class MergeSection:
         """Lay it out and wire it."""
         self._house = house
         self._merging = Merging(house.store, lambda: datetime.now(UTC))
-        with gr.Column(visible=False) as whole:
+        with gr.Column(visible=False, elem_classes=needs(Right.REVIEW)) as whole:
             gr.Markdown(INTRODUCTION)
             with gr.Row(elem_classes="mal-line"):
                 least = gr.Slider(

@@ -9,6 +9,7 @@ from app.access import Right
 from app.downloads import weights_address
 from app.errors import NotFound
 from app.pages.house import QUIET, House, harmless, new_stamp, shown
+from app.pages.rights import needs
 from app.pages.tables import link, note, table
 from app.records import ModelVersion
 
@@ -30,19 +31,20 @@ class ModelsSection:
         models = gr.HTML()
         with gr.Row(elem_classes="mal-line"):
             choice = gr.Dropdown(label="Model", choices=[], scale=0, min_width=260)
-            use = gr.Button("Use this model", scale=0, min_width=190)
-            back = gr.Button("Roll back", scale=0, min_width=120)
-            fetch = gr.Button("Download", scale=0, min_width=120)
-            remove = gr.Button("Remove its weights", scale=0, min_width=220)
+            own = needs(Right.TRAIN)
+            use = gr.Button("Use this model", scale=0, min_width=190, elem_classes=own)
+            back = gr.Button("Roll back", scale=0, min_width=120, elem_classes=own)
+            fetch = gr.Button("Download", scale=0, min_width=120, elem_classes=needs(Right.EXPORT))
+            remove = gr.Button("Remove its weights", scale=0, min_width=220, elem_classes=own)
         download = gr.HTML()
-        with gr.Row(visible=False, elem_classes="mal-line") as question:
+        with gr.Row(visible=False, elem_classes=["mal-line", needs(Right.TRAIN)]) as question:
             sentence = gr.HTML()
             sure = gr.Button("Yes, remove them", variant="stop", scale=0, min_width=220)
             cancel = gr.Button("No, keep them", scale=0, min_width=160)
-        with gr.Row(elem_classes="mal-line"):
+        with gr.Row(elem_classes=["mal-line", needs(Right.TRAIN)]):
             notes = gr.Textbox(label="Notes on this model", lines=1, scale=3, min_width=260)
             write = gr.Button("Save notes", scale=0, min_width=140)
-            other = gr.Dropdown(label="Compare with", choices=[], scale=2, min_width=220)
+        other = gr.Dropdown(label="Compare with", choices=[], min_width=220)
         comparison = gr.HTML()
         view = [models, choice, other, question, back]
         for change in (project.change, stamp.change, tab.select):

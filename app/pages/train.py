@@ -13,6 +13,7 @@ from app.jobs import KIND
 from app.learning import MIN_BOXES, MIN_IMAGES, MIN_MASKS, REVIEWED
 from app.pages.house import QUIET, SEND_FIRST, House, new_stamp, shown
 from app.pages.models import ModelsSection
+from app.pages.rights import lacking, needs
 from app.pages.tables import note
 from app.pages.verdicts import again_line, gallery, is_asking, outcome, progress_bar
 from app.pictures import draw_job
@@ -50,12 +51,13 @@ class TrainPage:
         self._draw = lru_cache(maxsize=8)(self._pictures)  # a finished job's never change
         gr.Markdown(INTRODUCTION)
         ready = gr.HTML()
-        with gr.Row():
+        lacking(Right.TRAIN, "Admins of this project fine-tune, and choose the model in use.")
+        with gr.Row(elem_classes=needs(Right.TRAIN)):
             start = gr.Button("Fine-tune", variant="primary", scale=0, min_width=160)
             adapt = gr.Button("Adapt from boxes", scale=0, min_width=220)
             stop = gr.Button("Stop", variant="stop", scale=0, min_width=100)
         bar, result = gr.HTML(), gr.HTML()
-        with gr.Row(visible=False) as question:
+        with gr.Row(visible=False, elem_classes=needs(Right.TRAIN)) as question:
             take = gr.Button("Use the new weights", variant="primary", scale=0, min_width=260)
             keep = gr.Button("Keep the old", scale=0, min_width=160)
         again = gr.HTML()

@@ -6,6 +6,7 @@ from typing import Any
 from playwright.sync_api import Locator, Page
 
 Point = tuple[float, float]
+PATIENCE = 120_000  # milliseconds: test machines are busy, and nothing here is about speed
 CAT = (30, 8, 400, 300)  # the cat of the second sample
 READY = "id => window.malCanvas && window.malCanvas.state().image_id === id"
 
@@ -15,6 +16,7 @@ class CanvasPage:
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
+        page.set_default_timeout(PATIENCE)
         self._url = url
 
     def open(self) -> None:

@@ -16,7 +16,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.e2e.canvas_page import CAT, CanvasPage, pick
+from tests.e2e.canvas_page import CAT, PATIENCE, CanvasPage, pick
 from tests.serving import Studio
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -24,7 +24,7 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
-expect.set_options(timeout=30_000)  # test machines are busy; nothing here is about speed
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +35,16 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     server.stop()
 
 
+def find_chromium() -> str:
+    """The system's browser; "" where Playwright has its own."""
+    return next(filter(None, map(shutil.which, CHROMIUM)), "")
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """One browser a module: Playwright's event loop must be gone before other tests need one."""
-    found = (shutil.which(name) for name in CHROMIUM)
     with sync_playwright() as playwright:
-        path = next((name for name in found if name), None)
+        path = find_chromium() or None
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield browser
         browser.close()

@@ -1,37 +1,34 @@
 """Two browsers as two users on one project: who is let in, and what each may see and do."""
 
+import io
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from app.auth import Sessions
+from app.cli import main
 from tests.e2e.canvas_page import CAT, CanvasPage, pick
 from tests.e2e.conftest import Studio, shot
-from tests.serving import ROOT
 
 pytestmark = pytest.mark.slow
 PASSWORD = "correct horse of {}"
 
 
-def run(studio: Studio, *arguments: str, name: str = "") -> None:
-    """`python app.py user ...` on the data folder, while the studio serves or before."""
-    subprocess.run(
-        [sys.executable, "app.py", "--data-dir", str(studio.data), "user", *arguments],
-        cwd=ROOT, input=PASSWORD.format(name), text=True, check=True, capture_output=True,
-    )  # fmt: skip
+def add_users(studio: Studio) -> None:
+    """Ada, who is admin of the studio, Bob and Rita, by the command line, while it serves."""
+    for name, role in (("Ada", ""), ("Bob", "annotator"), ("Rita", "reviewer")):
+        words = ["--data-dir", str(studio.data), "user", "add", name, "--password-stdin"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.stdin", io.StringIO(PASSWORD.format(name)))
+            assert main([*words, *(["--project", "1", "--role", role] if role else [])]) == 0
 
 
 @pytest.fixture(scope="module")
 def team(studio: Studio) -> Studio:
     """A studio that had no users when it began, and now has three."""
-    for name in ("Ada", "Bob", "Rita"):
-        run(studio, "add", name, "--password-stdin", name=name)
-    for name, role in (("Bob", "annotator"), ("Rita", "reviewer")):
-        run(studio, "role", name, "--project", "1", "--role", role)
+    add_users(studio)
     return studio
 
 
@@ -90,13 +87,54 @@ def test_two_people_share_a_project_and_nobody_sees_what_they_may_not(
     accepted = judging.state["instances"][0]
     assert (accepted["id"], accepted["state"]) == (made["id"], "accepted")
 
+    judging.choose_image(1, "PageUp")
+
     with sqlite3.connect(team.data / "studio.db") as database:
         people = database.execute("SELECT person, state FROM revision ORDER BY id").fetchall()
     database.close()
     assert people == [("Bob", "proposed"), ("Rita", "accepted")]
 
+    drawing.choose_image(2)  # what Rita accepted is not his to change any more
+    pick(drawing)
+    expect(bob.get_by_role("button", name="Reject")).to_be_disabled()
+    expect(bob.locator(".mal-selected")).to_contain_text("Only a reviewer changes it")
+    before = drawing.state["instances"]
+    drawing.tool("Eraser")
+    drawing.drag([(150, 150), (190, 150)])
+    expect(bob.locator(".mal-say")).to_contain_text("Rita accepted mask 1: only a reviewer")
+    assert drawing.state["instances"] == before
+
+
+OFFERED = {  # a button, its tab, and who has it in a project
+    "Accept all above": ("Annotate", "RA"),
+    "Add a category": ("Annotate", "A"),
+    "Add the sample photos": ("Library", "A"),
+    "Create": ("Library", "A"),
+    "Propose masks for boxes": ("Library", "A"),
+    "Export": ("Library", "RA"),
+    "Fine-tune": ("Train", "A"),
+    "Download": ("Train", "RA"),
+    "Roll back": ("Train", "A"),
+    "Check now": ("Health", "RA"),
+    "Restore": ("History", "RA"),
+    "Audit log": ("History", "A"),
+    "Newest": ("History", "BRA"),
+}
+
+
+def test_nobody_is_offered_what_their_role_refuses(browsers: dict[str, Page], team: Studio) -> None:
+    for name, page in browsers.items():
+        CanvasPage(page, team.url).open()
+        for button, (tab, whose) in OFFERED.items():
+            page.get_by_role("tab", name=tab).click()
+            found = page.locator(f"button:has-text('{button}'), [aria-label='{button}']").first
+            expect(found).to_be_attached()
+            expect(found).to_be_visible(visible=name[0] in whose)
+    bob = browsers["Bob"]
     bob.get_by_role("tab", name="Train").click()
-    bob.get_by_role("button", name="Fine-tune", exact=True).click()
+    expect(bob.get_by_text("Admins of this project fine-tune")).to_be_visible()
+    shot(bob, "team-annotator-train")
+    bob.locator("button", has_text="Fine-tune").first.evaluate("button => button.click()")
     expect(bob.get_by_role("alert")).to_contain_text("as annotator of this project you may not")
 
 

@@ -5,10 +5,8 @@ a name the guard does not know, fails here.
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
-import anyio
 import gradio as gr
 import pytest
 from fastapi import FastAPI, Request
@@ -16,35 +14,27 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from gradio.context import LocalContext
 
-from app import ui
-from app.access import LOCAL, RIGHTS, Access, Caller, Right
+from app.access import LOCAL, RIGHTS, Caller, Right
 from app.accounts import Accounts
-from app.again import Again
 from app.api import Api
-from app.batch import Batch
 from app.chronicle import Chronicle
 from app.downloads import Downloads
 from app.errors import Forbidden, NotFound
 from app.guard import KINDS
-from app.health import Health
-from app.jobs import Jobs
 from app.logbook import Logbook
 from app.merging import Merging
 from app.pages.house import NEEDS, House
 from app.people import Role
 from app.records import State
 from app.registry import Registry
-from tests.studio.conftest import NOW, Studio, make_app
+from tests.studio.conftest import NOW, make_app
+from tests.studio.houses import handlers, house, pages, team
 from tests.studio.rest import BOX, error_of, everything, put, routes, to_body
-from tests.studio.team import ROLES, Team, make_team
+from tests.studio.team import ROLES, Team
 
+__all__ = ["handlers", "house", "pages", "team"]  # fixtures
 FOR_ALL = {"/mal/session", "/mal/login", "/mal/logout", "/mal/account"}  # name no thing
 NO_IDS = {"request_id"}
-
-
-@pytest.fixture
-def team(studio: Studio) -> Team:
-    return make_team(studio)
 
 
 @pytest.fixture
@@ -247,35 +237,6 @@ def test_an_answer_of_before_is_not_told_to_who_lost_their_role_since(
         assert str(made) not in str(told)
         store.set_role(1, team.users["Bob"].id, Role.ANNOTATOR)
         assert page.post(path, json=asked | more | name).json()["id"] == made
-
-
-@pytest.fixture
-def house(team: Team) -> Iterator[House]:
-    """What the pages may call."""
-    studio = team.studio
-    library, intake = studio.library()
-    again = Again(studio.settings, studio.store, studio.workflow)
-    parts = (again, Batch(studio.settings, studio.store, studio.workflow))
-    jobs = Jobs(studio.settings, studio.store, studio.workflow, again)
-    registry = Registry(studio.store, studio.workflow, again)
-    health = Health(studio.settings, studio.store, lambda: NOW)
-    access, accounts = Access(studio.store), Accounts(studio.store)
-    yield House(
-        studio.store, studio.workflow, library, jobs, *parts, registry, health, studio.sessions,
-        access, accounts, Chronicle(studio.store, lambda: NOW),
-    )  # fmt: skip
-    for part in (jobs, *parts, intake):
-        part.close()
-
-
-@pytest.fixture
-def handlers(house: House) -> list[Any]:
-    """Every function that an event of the pages can call."""
-
-    async def build() -> gr.Blocks:  # within a running event loop; else Gradio makes some
-        return ui.build(house)
-
-    return [fn.fn for fn in anyio.run(build).fns.values() if fn.fn is not None]
 
 
 def called_by(caller: Caller | None, handler: Any, *keys: object) -> str:  # noqa: ANN401

@@ -49,6 +49,9 @@ export function merge(editor: Editor): string {
   if (!image || chosen.length < 2) return "Choose two or more masks first, with Shift and a click.";
   const locked = chosen.find(({ id }) => editor.isLocked(id));
   if (locked) return `Mask ${locked.number} is locked. Unlock it first.`;
+  const foreign = chosen.find((one) => editor.isForeign(one));
+  if (foreign)
+    return `Only a reviewer changes mask ${foreign.number}, which ${foreign.person} made.`;
   const [first, ...rest] = chosen;
   const crop = chosen.reduce((sum, item) => union(sum, cropOf(item.rle), image), EMPTY);
   const before = snapshotOf(first);

@@ -39,14 +39,16 @@ export class Answers {
     const { isOn } = view.reviewing;
     const several = chosen.length > 1 ? `${chosen.length} masks chosen` : null;
     const none = instances.length === 0 ? "" : "Select a mask to review it.";
-    setText(this.text, several ?? (item ? spoken(item, view) : none));
+    const why = item && view.editor.isForeign(item) ? ". Only a reviewer changes it." : "";
+    setText(this.text, several ?? (item ? spoken(item, view) + why : none));
     for (const button of Object.values(this.own)) button.hidden = isOn;
     for (const button of Object.values(this.reviewer)) button.hidden = !isOn;
     const { accept, reject, remove } = this.own;
     label(accept, item?.rle === null ? "Propose mask" : "Accept");
-    accept.disabled = chosen.every(({ state }) => state === "accepted");
-    reject.disabled = chosen.every(({ state }) => state === "rejected");
-    remove.disabled = !item;
+    const own = chosen.filter((one) => !view.editor.isForeign(one));
+    accept.disabled = own.every(({ state }) => state === "accepted");
+    reject.disabled = own.every(({ state }) => state === "rejected");
+    remove.disabled = own.length === 0;
     this.reviewer.accept.disabled = !item;
     this.reviewer.back.disabled = chosen.length !== 1 || item?.rle === null;
   }

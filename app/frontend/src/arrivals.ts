@@ -6,6 +6,7 @@ import type { Loaded } from "./images";
 import type { Crew } from "./orders";
 import { textOf } from "./transport";
 import type { Annotation, ImageInfo, Project } from "./types";
+import { may } from "./view";
 import { fit } from "./viewport";
 
 /** When an image was asked for and when it was painted, in milliseconds of the page's clock. */
@@ -38,6 +39,7 @@ export class Arrivals implements GalleryPorts {
     const { categories } = project;
     walk.onProject(project);
     scene.categories = categories;
+    editor.person = project.rights.includes("review") ? "" : project.person;
     const isKnown = categories.some(({ id }) => id === editor.categoryId);
     if (!isKnown) editor.categoryId = categories.at(0)?.id ?? 0;
     this.crew.update();
@@ -86,7 +88,8 @@ export class Arrivals implements GalleryPorts {
   }
 
   onEmpty(): void {
-    this.crew.shell.showNotice("No images yet: add some on the Library page.");
+    const who = may(this.crew, "manage") ? "add some" : "an admin of this project adds them";
+    this.crew.shell.showNotice(`No images yet: ${who} on the Library page.`);
   }
 
   onFailed(error: unknown): void {

@@ -3,7 +3,7 @@
 import type { Filter } from "./queue";
 import { textOf, type Transport } from "./transport";
 import type { Candidate } from "./types";
-import type { View } from "./view";
+import { may, type View } from "./view";
 
 export interface BulkPorts {
   /** The time of day, to tell two acts apart. */
@@ -41,6 +41,10 @@ export class Bulk {
   async open(): Promise<void> {
     const { project } = this.view;
     if (!project || this.isBusy) return;
+    if (!may(this.view, "review")) {
+      this.ports.say("Only a reviewer of this project accepts many masks at once.");
+      return;
+    }
     this.isBusy = true;
     try {
       await this.ports.drained();

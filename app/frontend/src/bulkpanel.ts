@@ -4,7 +4,7 @@ import type { Bulk } from "./bulk";
 import { el, setText } from "./dom";
 import { signed } from "./keysigns";
 import type { Candidate } from "./types";
-import { type Desk, type Orders, percent } from "./view";
+import { type Desk, may, type Orders, percent } from "./view";
 
 const SHOWN = 12; // pictures
 const SIDE = 56; // CSS pixels of one
@@ -47,7 +47,7 @@ export class BulkPanel {
     const { bulk } = view;
     const wasOpen = !this.body.hidden;
     this.body.hidden = !bulk.isOpen;
-    this.opener.hidden = bulk.isOpen;
+    this.opener.hidden = bulk.isOpen || !may(view, "review");
     this.opener.disabled = bulk.isBusy || !view.project;
     if (!bulk.isOpen) {
       if (wasOpen) this.forget();

@@ -29,6 +29,7 @@ export abstract class Choice {
   trail: readonly Point[] = []; // clicked so far, of a polygon, a cut or extreme points
   isAlone = false; // only the chosen are shown
   heldBy = ""; // who works on the image while this person only looks; "" when it is theirs
+  person = ""; // whose page it is; "" where that makes no difference to what may be changed
   readonly placings = new Placings();
   protected readonly items = new Map<number, Instance>();
   private readonly others = new Set<number>(); // chosen besides the selected one
@@ -164,9 +165,18 @@ export abstract class Choice {
     if (this.heldBy !== "") return `${this.heldBy} is working on this image: you only look.`;
     const item = this.selected;
     if (!item) return "Select a mask first.";
+    if (this.isForeign(item)) {
+      const { person, state, number } = item;
+      return `${person} ${state} mask ${number}: only a reviewer changes it. Comment instead.`;
+    }
     if (this.isLocked(item.id)) return `Mask ${item.number} is locked. Unlock it first.`;
     if (!this.isShown(item)) return `Mask ${item.number} is hidden. Show it first.`;
     return "";
+  }
+
+  /** Whether somebody else finished a mask, and this person may not judge that. */
+  isForeign({ state, person }: Pick<Instance, "state" | "person">): boolean {
+    return this.person !== "" && state !== "proposed" && person !== this.person;
   }
 
   /** The image is somebody else's to work on, or this person's again ("''" for nobody). */

@@ -272,8 +272,8 @@ export class Commands {
   private review(state: "accepted" | "rejected"): void {
     const { editor, say } = this.ports;
     const item = editor.selected;
-    const count = editor.chosen.length;
-    if (!item || editor.heldBy !== "") {
+    const count = editor.chosen.filter((one) => !editor.isForeign(one)).length;
+    if (!item || editor.heldBy !== "" || count === 0) {
       say(editor.obstacle);
       return;
     }

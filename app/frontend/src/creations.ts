@@ -136,7 +136,7 @@ export class Creations {
     if (heldBy !== "") this.ports.say(obstacle);
     if (!image || heldBy !== "") return "refused";
     if (categoryId !== 0) return this.begin([wish(image, crop, "corrected", categoryId, reason)]);
-    this.ports.tell("Add a category first: press + in the panel.");
+    this.ports.tell("Add a category first: press + in the panel, or ask an admin for one.");
     return "refused";
   }
 

@@ -357,8 +357,10 @@ export class Editor extends Choice {
 
   // -- one way for everything that changes ---------------------------------------------------------
 
-  /** Whether an act leaves a locked instance's mask, box and category alone. */
+  /** Whether an act leaves a locked instance's mask, box and category alone, and others' work. */
   private isAllowed({ id, before, after }: Entry): boolean {
+    const person = this.items.get(id)?.person ?? "";
+    if (before && this.isForeign({ state: before.state, person })) return false;
     if (!this.isLocked(id)) return true;
     if (!before || !after || !sameMask(before.rle, after.rle)) return false;
     return before.box === after.box && before.category_id === after.category_id;
@@ -379,7 +381,8 @@ export class Editor extends Choice {
   }
 
   private apply(item: Instance, after: Snapshot | null): void {
-    this.items.set(item.id, after ? { ...item, ...after } : { ...item, state: "deleted" });
+    const mine = this.person === "" ? {} : { person: this.person };
+    this.items.set(item.id, { ...item, ...(after ?? { state: "deleted" }), ...mine });
     if (after === null && this.selectedId === item.id) this.selectedId = null;
     if (this.draft?.id === item.id) this.draft = null;
     this.repaint(item.id, after?.rle === item.rle ? NOWHERE : null);

@@ -10,7 +10,7 @@ import type { Renderer } from "./renderer";
 import { QueuePanel } from "./queuepanel";
 import { SENT_BACK } from "./reviewing";
 import { actionButton } from "./toolbar";
-import { categoryOf, type Desk, type Orders, percent, STATE_NAMES, type View } from "./view";
+import { categoryOf, type Desk, may, type Orders, percent, STATE_NAMES, type View } from "./view";
 
 interface Row {
   readonly element: HTMLLIElement;
@@ -247,6 +247,7 @@ class CategoryPicker {
     this.fill(categories);
     this.select.value = String(id);
     this.select.disabled = categories.length === 0;
+    this.opener.hidden = !may(view, "manage");
     setText(this.label, item ? `Category of mask ${item.number}` : "Category of new boxes");
     this.swatch.style.background = categoryOf(view, id)?.color ?? "transparent";
   }

@@ -7,7 +7,7 @@ import { icon } from "./icons";
 import { signed } from "./keysigns";
 import { EVERYTHING, type Filter, isSame, TO_REVIEW } from "./queue";
 import { actionButton } from "./toolbar";
-import { type Orders, STATE_NAMES, STATES, type Desk, type View } from "./view";
+import { may, type Orders, STATE_NAMES, STATES, type Desk, type View } from "./view";
 import type { Walk } from "./walk";
 
 type Option = readonly [value: string, text: string];
@@ -64,6 +64,7 @@ export class QueuePanel {
     this.duty.update(view);
     this.usual = reviewing.filter;
     setAttribute(this.mode, "aria-pressed", String(reviewing.isOn));
+    this.mode.hidden = !may(view, "review");
     const { masks, images } = queue.left;
     setText(this.count, masks === 0 ? "" : leftText(masks, images));
     const isFiltered = !isSame(queue.filter, this.usual);

@@ -60,6 +60,7 @@ export class Races {
     const color = this.shell.renderer.colorOf(conflict.theirs);
     const nameOf = (id: number): string => categoryOf(this.view, id)?.name ?? "no category";
     this.shell.messages.remove(this.told);
-    if (image) this.shell.versus.open(conflict, { image, color, nameOf });
+    const isForeign = this.view.editor.isForeign(conflict.theirs);
+    if (image) this.shell.versus.open(conflict, { image, color, nameOf, isForeign });
   }
 }

@@ -3,7 +3,7 @@
 import type { Comments } from "./comments";
 import { type Filter, isSame, TO_REVIEW } from "./queue";
 import { recall } from "./remember";
-import type { View } from "./view";
+import { may, type View } from "./view";
 import type { Walk } from "./walk";
 
 export const SENT_BACK = "send back"; // the reason of that revision; the server knows the word
@@ -11,7 +11,7 @@ const MODE = "mal-reviewer"; // kept for this browser
 const DONE = { ...TO_REVIEW, states: ["corrected"] } as const;
 
 export class Reviewing {
-  isOn = recall(() => localStorage.getItem(MODE)) !== null;
+  private isWanted = recall(() => localStorage.getItem(MODE)) !== null;
 
   constructor(
     private readonly view: View,
@@ -20,6 +20,11 @@ export class Reviewing {
     private readonly say: (text: string) => void,
   ) {}
 
+  /** Whether the person reviews: they want to, and may. */
+  get isOn(): boolean {
+    return this.isWanted && may(this.view, "review");
+  }
+
   /** What the queue shows unless the person filters: a reviewer looks at what others corrected. */
   get filter(): Filter {
     if (this.isOn) return DONE;
@@ -27,10 +32,14 @@ export class Reviewing {
   }
 
   toggle(): void {
+    if (!may(this.view, "review")) {
+      this.say("Only a reviewer of this project judges what others did.");
+      return;
+    }
     const { filter } = this;
-    this.isOn = !this.isOn;
+    this.isWanted = !this.isWanted;
     recall(() => {
-      if (this.isOn) localStorage.setItem(MODE, "on");
+      if (this.isWanted) localStorage.setItem(MODE, "on");
       else localStorage.removeItem(MODE);
     });
     if (isSame(this.walk.queue.filter, filter)) this.walk.setFilter(this.filter);

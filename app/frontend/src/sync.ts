@@ -158,14 +158,19 @@ export class Sync {
       const before = now && snapshotOf(now);
       const entry = { id: mine.id, before, after: mine.after };
       if (!this.editor.perform([entry], "mine")) {
-        const { heldBy } = this.editor;
-        const why = heldBy ? `${heldBy} works on this image` : `Mask ${theirs.number} is locked`;
-        this.ports.tell(`${why}: yours cannot be put there now.`, "notice");
+        this.ports.tell(`${this.whyNot(theirs)}: yours cannot be put there now.`, "notice");
         return;
       }
     }
     this.conflicts.settle(conflict);
     this.ports.onProgress();
+  }
+
+  private whyNot(theirs: Annotation): string {
+    const { heldBy } = this.editor;
+    if (heldBy !== "") return `${heldBy} works on this image`;
+    if (!this.editor.isForeign(theirs)) return `Mask ${theirs.number} is locked`;
+    return `Only a reviewer changes what ${theirs.person} ${theirs.state}`;
   }
 
   /** Keep what can be undone, where anything of it changed; never over a past not yet read. */
@@ -196,7 +201,10 @@ export class Sync {
     const item = this.editor.instances.find(({ id }) => id === instance_id);
     const category_id = item?.category_id ?? this.editor.categoryId;
     if (category_id === 0) {
-      this.ports.tell("Add a category first: press + in the panel.", "notice");
+      this.ports.tell(
+        "Add a category first: press + in the panel, or ask an admin for one.",
+        "notice",
+      );
       return;
     }
     this.ports.say("Looking for the mask…");

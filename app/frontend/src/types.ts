@@ -67,6 +67,9 @@ export interface Category {
   readonly color: string; // "#rrggbb"
 }
 
+/** What can be allowed; the server checks each act, the page offers no other. */
+export type Right = "view" | "annotate" | "review" | "export" | "train" | "manage" | "serve";
+
 export type Counts = Readonly<Record<Exclude<State, "deleted">, number>>;
 
 export interface ImageInfo extends Size {
@@ -89,6 +92,7 @@ export interface Project {
   readonly name: string;
   readonly studio: string; // names the server's data folder
   readonly person: string; // whose page this is
+  readonly rights: readonly Right[]; // theirs here
   readonly model: { readonly id: number; readonly name: string };
   readonly categories: readonly Category[];
   readonly images: readonly ImageInfo[];

@@ -14,6 +14,7 @@ export interface Setting {
   readonly image: Sheet;
   readonly color: Rgb;
   readonly nameOf: (categoryId: number) => string;
+  readonly isForeign: boolean; // theirs is not this person's to replace
 }
 
 const SIDE = 264; // CSS pixels of a picture
@@ -63,6 +64,8 @@ export class VersusDialog {
     this.sides.theirs.show(stands, part, setting, `${who}, ${when}`);
     this.sides.mine.show(mine.after, part, setting, `you, ${mine.reason}`);
     this.buttons.both.disabled = mine.after === null;
+    this.buttons.mine.disabled = setting.isForeign;
+    this.buttons.mine.title = setting.isForeign ? `Only a reviewer replaces what ${who} saved` : "";
     if (!this.element.open) this.element.showModal();
     this.buttons.theirs.focus();
   }

@@ -12,7 +12,7 @@ import type { Presence } from "./presence";
 import type { Filter } from "./queue";
 import type { Reviewing } from "./reviewing";
 import type { Scene } from "./scene";
-import type { Category, Counts, ImageInfo, Project, State } from "./types";
+import type { Category, Counts, ImageInfo, Project, Right, State } from "./types";
 import type { Choice } from "./versus";
 import type { Walk } from "./walk";
 
@@ -78,6 +78,11 @@ export const STATES = Object.keys(STATE_NAMES) as (keyof typeof STATE_NAMES)[];
 
 export function categoryOf(view: View, id: number): Category | undefined {
   return view.project?.categories.find((one) => one.id === id);
+}
+
+/** Whether the person has a right in the open project; what they have not is not offered. */
+export function may({ project }: Pick<View, "project">, right: Right): boolean {
+  return project?.rights.includes(right) ?? false;
 }
 
 /** The image after the open one; null at the end. */

@@ -55,7 +55,7 @@ beforeEach(async () => {
       return answer({ count: 2 });
     },
   };
-  const view = { editor, project: { id: 1 } } as unknown as View;
+  const view = { editor, project: { id: 1, rights: ["review"] } } as unknown as View;
   bulk = new Bulk(view, server, {
     ...{ now: () => "12:00", say: () => undefined, onChange: () => undefined },
     filter: () => filter,

@@ -16,7 +16,8 @@ function image(id: number, whose: string): ImageInfo {
 }
 
 const PROJECT: Project = {
-  ...{ id: 1, name: "p", studio: "s", person: "ada", model: { id: 1, name: "m" }, categories: [] },
+  ...{ id: 1, name: "p", studio: "s", person: "ada", rights: [], categories: [] },
+  model: { id: 1, name: "m" },
   images: ["", "ada", "ada+", "bob", "bob+", "ada bob", "ada+ bob"].map((whose, at) =>
     image(at + 1, whose),
   ),

@@ -21,6 +21,7 @@ function project(id: number, images: number, categories: string[] = []): Project
     name: "p",
     studio: "s",
     person: "ada",
+    rights: [],
     model: { id: 1, name: "m" },
     categories: categories.map((name, at) => ({ id: at + 1, number: at + 1, name, color: "#fff" })),
     images: Array.from({ length: images }, (_, at) => info(at + 1)),

@@ -12,7 +12,7 @@ import { annotation, IMAGE } from "./masks";
 
 const COUNTS = { proposed: 0, corrected: 0, accepted: 0, rejected: 0 };
 const PROJECT: Project = {
-  ...{ id: 1, name: "p", studio: "s", person: "ada", model: { id: 1, name: "m" } },
+  ...{ id: 1, name: "p", studio: "s", person: "ada", rights: [], model: { id: 1, name: "m" } },
   categories: [{ id: 1, number: 1, name: "cup", color: "#fff" }],
   images: [1, 2, 3].map((id) => info(id)),
 };
