@@ -35,12 +35,9 @@ export class Answers {
   }
 
   update(view: Desk): void {
-    const { selected: item, chosen, instances } = view.editor;
+    const { selected: item, chosen } = view.editor;
     const { isOn } = view.reviewing;
-    const several = chosen.length > 1 ? `${chosen.length} masks chosen` : null;
-    const none = instances.length === 0 ? "" : "Select a mask to review it.";
-    const why = item && view.editor.isForeign(item) ? ". Only a reviewer changes it." : "";
-    setText(this.text, several ?? (item ? spoken(item, view) + why : none));
+    setText(this.text, selectedText(view));
     for (const button of Object.values(this.own)) button.hidden = isOn;
     for (const button of Object.values(this.reviewer)) button.hidden = !isOn;
     const { accept, reject, remove } = this.own;
@@ -52,6 +49,15 @@ export class Answers {
     this.reviewer.accept.disabled = !item;
     this.reviewer.back.disabled = chosen.length !== 1 || item?.rle === null;
   }
+}
+
+/** What is selected, and whether somebody else has the word on it. */
+function selectedText(view: Desk): string {
+  const { editor } = view;
+  const { selected: item, chosen, instances } = editor;
+  if (chosen.length > 1) return `${chosen.length} masks chosen`;
+  if (!item) return instances.length === 0 ? "" : "Select a mask to review it.";
+  return spoken(item, view) + (editor.isForeign(item) ? ". Only a reviewer changes it." : "");
 }
 
 function label(button: HTMLButtonElement, text: string): void {

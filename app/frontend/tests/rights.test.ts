@@ -98,7 +98,8 @@ describe("without the right to review", () => {
     vi.stubGlobal("localStorage", { getItem: () => "on", setItem: vi.fn(), removeItem: vi.fn() });
     const say = (text: string): void => void said.push(text);
     const walk = { queue: { mine: new Set() } } as unknown as Walk;
-    const make = (view: View): Reviewing => new Reviewing(view, {} as Comments, walk, say);
+    const comments = {} as unknown as Comments;
+    const make = (view: View): Reviewing => new Reviewing(view, comments, walk, say);
     expect(make(viewOf("view", "annotate", "review")).isOn).toBe(true);
     const reviewing = make(viewOf("view", "annotate"));
     reviewing.toggle();
