@@ -152,12 +152,12 @@ class Merging:
         return act, count
 
     def undo(self, project_id: int, act: str, by: str) -> int:
-        """Take an act of merging back, but for images whose masks somebody changed since.
+        """Take an act of merging back, but for images on which somebody went on since.
 
         Returns:
             How many images are to be merged again.
         """
-        return len(self._store.undo_merge(project_id, act, by, self._now()))
+        return len(self._store.undo_merge(project_id, act, by, reason_of(act), self._now()))
 
     def reopen(self, image_id: int) -> None:
         """Let all who are done with an image go on, as long as it is not merged."""
@@ -176,7 +176,7 @@ class Merging:
             if choice != LEAVE
         ]
         now = self._now()
-        self._store.merge(found.image_id, drafts, by, f"{REASON} {act}", act, now)
+        self._store.merge(found.image_id, drafts, by, reason_of(act), act, now)
         image = self._store.get_image(found.image_id)
         detail = {"masks": len(drafts), "of": [*found.people], "act": act}
         self._store.add_audit(
@@ -202,6 +202,11 @@ class Merging:
             things_of({name: shapes_of(layers[name]) for name in names}),
             {name: sum(_is_undecided(one) for one in layers[name]) for name in names},
         )
+
+
+def reason_of(act: str) -> str:
+    """Under which the instances that an act of merging makes stand in the history."""
+    return f"{REASON} {act}"
 
 
 def shapes_of(instances: Sequence[Instance]) -> list[Shape]:

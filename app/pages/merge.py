@@ -147,7 +147,7 @@ class MergeSection:
             raise NotAllowed("nothing is merged")
         count = self._merging.undo(project_id, acts[-1], self._house.caller().person)
         kept = acts.count(acts[-1]) - count
-        lines = [f"{_many(kept, 'image')} stay: their masks were changed since"] if kept else []
+        lines = [f"{_many(kept, 'image')} stay: somebody went on there since"] if kept else []
         told = report(f"{_many(count, 'image')} to be merged again", lines, good=not kept)
         return told, new_stamp()
 

@@ -185,19 +185,31 @@ class Assignments(Instances):
             new = [NewInstance(image_id, draft) for draft in drafts]
             return self.add_instances(new, person, reason, now)
 
-    def undo_merge(self, project_id: int, act: str, person: str, now: datetime) -> list[int]:
-        """Take merging back where nobody touched its instances since.
+    def undo_merge(
+        self, project_id: int, act: str, person: str, reason: str, now: datetime
+    ) -> list[int]:
+        """Take merging back where everybody's instances are still those that it made.
+
+        Args:
+            project_id: the project.
+            act: the name of the merging.
+            person: who takes it back; an image on which somebody else works now stays.
+            reason: of the instances that it made.
+            now: the time.
 
         Returns:
             Ids of the images that are to be merged again.
         """
-        images = [key for key, name in self.list_merged(project_id).items() if name == act]
         with self._write() as connection:
-            return [key for key in images if self._unmerge(connection, key, (person, now))]
+            images = [key for key, name in self.list_merged(project_id).items() if name == act]
+            return [key for key in images if self._unmerge(connection, key, reason, (person, now))]
 
-    def _unmerge(self, connection: Connection, image_id: int, by: tuple[str, datetime]) -> bool:
+    def _unmerge(
+        self, connection: Connection, image_id: int, reason: str, by: tuple[str, datetime]
+    ) -> bool:
         made = list_heads(connection, image_id, of_everybody())
-        if any(one.version > 1 for one in made):
+        is_touched = any(one.version > 1 or one.reason != reason for one in made)
+        if is_touched or is_held_against(find_lease(connection, image_id), by[0], by[1]):
             return False
         self._remove(made, by)
         _put_in_layer(connection, [one.id for one in made], ASIDE)

@@ -287,14 +287,14 @@ def test_merging_puts_one_in_place_of_both_and_undo_brings_both_back(
             act()
     with pytest.raises(LeaseLost, match="merged meanwhile"):
         correct(store, layers["Bob"][0], "Bob")
-    assert store.undo_merge(1, "1", "Rita", NOW) == [image]
+    assert store.undo_merge(1, "1", "Rita", "consensus 1", NOW) == [image]
     assert store.list_merged(1) == {}
     assert seen(store, image, None) == []
     assert seen(store, image, "Ann") == [hers.id]
     assert store.list_layers(image) == layers
     (again,) = store.merge(image, [hers.draft], "Rita", "consensus 2", "2", NOW)
     correct(store, again, "Rita")
-    assert store.undo_merge(1, "2", "Rita", NOW) == []
+    assert store.undo_merge(1, "2", "Rita", "consensus 2", NOW) == []
     assert list(store.find_troubles()) == []
 
 

@@ -257,6 +257,29 @@ def test_what_somebody_changed_since_is_not_undone(studio: Studio, merging: Merg
     assert heads(studio.store, image) == [kept]
 
 
+def test_an_undo_takes_nothing_along_that_somebody_added_since(
+    studio: Studio, merging: Merging
+) -> None:
+    image = both(studio, 0, ANN[:1], BOB[:1])
+    act, _ = merging.merge_all(1, 0.5, "Rita")
+    (one,) = heads(studio.store, image)
+    drawn = studio.store.add_instance(
+        image, replace(one.draft, state=State.CORRECTED), "Dan", "polygon", NOW
+    )
+    assert merging.undo(1, act, "Rita") == 0
+    assert heads(studio.store, image) == [one, drawn]
+
+
+def test_an_undo_waits_while_somebody_works_on_the_image(
+    studio: Studio, merging: Merging
+) -> None:
+    image = both(studio, 0, ANN[:1], BOB[:1])
+    act, _ = merging.merge_all(1, 0.5, "Rita")
+    studio.store.take_lease(image, "Dan", NOW)
+    assert merging.undo(1, act, "Rita") == 0
+    assert merging.undo(1, act, "Dan") == 1
+
+
 def test_a_proposal_that_is_left_undecided_is_a_person_s_to_look_at(
     studio: Studio, merging: Merging
 ) -> None:
