@@ -74,7 +74,7 @@ class AssignSection:
             tally_html(tallies(known), summaries, known),
             gr.CheckboxGroup(choices=names),
             gr.Dropdown(choices=_choices(summaries, known), value=[]),
-            gr.Dropdown(choices=names),
+            gr.Dropdown(choices=whom(names, known)),
         )
 
     @shown(Right.REVIEW, "project")
@@ -110,6 +110,11 @@ def tally_html(
     free = len(summaries) - len({one.image_id for one in known})
     text = "1 image is" if free == 1 else f"{free} images are"
     return table(_HEAD, rows, EMPTY) + note(f"{text} nobody's.")
+
+
+def whom(members: Sequence[str], known: Sequence[Assignment]) -> list[str]:
+    """Who can be chosen: those with a role, and who left with images, which can be taken back."""
+    return sorted({*members, *(one.person for one in known)})
 
 
 def _choices(

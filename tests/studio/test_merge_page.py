@@ -19,9 +19,11 @@ from app.merging import (
     pairwise,
 )
 from app.pages.agreement import blind_html, images_html, matrix_html
-from app.pages.assign import tally_html
+from app.pages.assign import tally_html, whom
 from app.pages.merge import compared_html, preview_html, to_choices
+from app.records import Assignment
 from mal_core.masks import RLE, encode
+from tests.studio.conftest import NOW
 
 EVIL = "<img src=x onerror='alert(1)'>"
 PIXELS = np.zeros((40, 50, 3), np.uint8)
@@ -70,6 +72,11 @@ def test_a_comparison_shows_each_side_and_escapes_what_people_wrote() -> None:
     assert "Only Ann saw it" in html
     assert "Ann left 2 proposals undecided" in html
     assert "<img src=x" not in html
+
+
+def test_who_left_with_images_can_still_be_chosen_so_that_they_are_taken_back() -> None:
+    known = [Assignment(1, "Bob", "Pat", NOW, None), Assignment(1, "Gone", "Pat", NOW, None)]
+    assert whom(["Ann", "Bob"], known) == ["Ann", "Bob", "Gone"]
 
 
 @pytest.mark.parametrize("state", [{"act": "x"}, {"done": False}], ids=["merged", "not done"])
