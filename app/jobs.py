@@ -17,7 +17,7 @@ from typing import Any
 
 from app.again import Again
 from app.children import STOP_SECONDS, Child
-from app.errors import DiskFull, NotAllowed, Unavailable, from_disk
+from app.errors import NotAllowed, from_disk
 from app.gate import Verdict, judge
 from app.history import newest_proposals
 from app.images import open_vault, raster_name
@@ -154,11 +154,9 @@ class Jobs:
 
     def _carry_out(self, job: Job) -> None:
         """Run the child to its end and see what it left; a killed one is begun again."""
+        job = self._launch(job)  # where the database refuses that, the job stays first in line
         try:
-            job = self._launch(job)
             child = Child(self._command(job), self._folder(job.id) / LOG)
-        except (DiskFull, Unavailable):  # of the database: it stays first in line
-            raise
         except (OSError, MALError) as error:
             text = error.strerror if isinstance(error, OSError) else str(error)
             self._close(job.id, f"the training could not be started: {text}")

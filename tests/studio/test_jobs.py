@@ -10,7 +10,7 @@ import pytest
 
 from app.again import KIND as AGAIN
 from app.again import Again
-from app.errors import NotAllowed, StudioError
+from app.errors import NotAllowed, StudioError, Unavailable
 from app.jobs import KIND, Jobs
 from app.records import Job, JobState, ModelState, State
 from mal_core import checkpoint, coco
@@ -302,6 +302,18 @@ def test_a_job_whose_child_cannot_be_started_says_so(
     job = run(jobs, studio)
     assert job.state is JobState.FAILED
     assert job.error == "the training could not be started: Resource temporarily unavailable"
+
+
+def test_a_job_whose_images_cannot_be_had_says_so(
+    studio: Studio, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise Unavailable("the image store cannot be reached")
+
+    monkeypatch.setattr(Jobs, "_lay_out", away)
+    job = run(jobs, studio)
+    assert (job.state, job.launches) == (JobState.FAILED, 1)
+    assert job.error == "the training could not be started: the image store cannot be reached"
 
 
 def test_weights_are_put_in_use_and_the_job_closed_in_one_step(
