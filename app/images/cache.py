@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from app.errors import from_disk
@@ -89,4 +89,11 @@ class Cache:
             is_part = path.parent.name.startswith(_UNFINISHED)
             limit = _STALE_SECONDS if is_part else USED_SECONDS
             if (is_part or left < 0) and now - facts.st_mtime > limit:
-                path.unlink(missing_ok=True)
+                _remove_unless_used(path, now - limit)
+
+
+def _remove_unless_used(path: Path, since: float) -> None:
+    """Remove a file that nobody asked for since then, nor while the folder was looked through."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_mtime < since:
+            path.unlink()

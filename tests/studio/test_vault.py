@@ -19,7 +19,8 @@ from PIL import Image as Pil
 
 from app.errors import DiskFull, StudioError, Unavailable
 from app.images import Vault, open_vault
-from app.images.cache import USED_SECONDS
+from app.images.cache import USED_SECONDS, Cache
+from app.images.content import files_below
 from app.images.remote import Remote
 from app.settings import Settings
 from mal_core.errors import BadImage
@@ -216,6 +217,27 @@ def test_the_cache_keeps_to_its_limit_and_what_was_used_longest_ago_goes_first(
     assert left >= {name_for(content(100)), name_for(content(101))}
     assert left - {name_for(content(100)), name_for(content(101))} == set(again[1:])
     assert place.vault.fetch(names[1]).read_bytes() == content(1)  # comes in anew
+
+
+def test_what_is_used_while_the_cache_is_looked_through_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(tmp_path / "cache", max_bytes=1)
+    for name in ("a/old", "a/used"):
+        with cache.scratch() as folder:
+            (folder / "file").write_bytes(b"12345")
+            age(cache.take(folder / "file", name), 10 * USED_SECONDS)
+
+    def looked(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+        yield from files_below(folder)
+        assert cache.use("a/used")
+
+    monkeypatch.setattr("app.images.cache.files_below", looked)
+    with cache.scratch() as folder:
+        (folder / "file").write_bytes(b"12345")
+        cache.take(folder / "file", "a/new")
+    assert cache.use("a/old") is None
+    assert cache.use("a/used")
 
 
 @pytest.mark.parametrize("place", ["file"], indirect=True)  # memory is not for many threads
