@@ -140,13 +140,16 @@ class Merging:
     def merge_all(self, project_id: int, least: float, by: str) -> tuple[str, int]:
         """Merge every image on which all agree on all; the others stay as they are.
 
+        One by one: nobody's save waits for more than one image.
+
         Returns:
             The act, by which all of it is undone, and how many images were merged.
         """
         act, count = secrets.token_hex(6), 0
-        with self._store.transaction():
-            for one in [one for one in self.each(project_id) if not one.act]:
-                if _agrees(one, least):
+        for image_id in self.preview(project_id, least).ready:
+            with self._store.transaction():
+                one = self.compared(image_id)  # anew: it may have been opened again meanwhile
+                if one.is_complete and not one.act and _agrees(one, least):
                     self._merge(one, [(thing, CONSENSUS) for thing in one.things], by, act)
                     count += 1
         return act, count

@@ -9,7 +9,7 @@ import pytest
 
 from app.consensus import halfway
 from app.errors import NotAllowed
-from app.merging import CONSENSUS, LEAVE, Compared, Merging, pairwise
+from app.merging import CONSENSUS, LEAVE, Compared, Merging, Preview, pairwise
 from app.records import Draft, Image, Instance, State, Viewer
 from app.store import Store
 from mal_core.masks import RLE, encode
@@ -240,6 +240,24 @@ def test_all_that_agree_are_merged_at_once_and_one_undo_takes_it_back(
     assert merging.preview(1, 0.9) == preview
 
 
+def test_what_was_reopened_since_it_was_looked_at_stays_and_the_rest_is_merged(
+    studio: Studio, merging: Merging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images are merged one by one: nobody's save has to wait for all of them."""
+    images = [both(studio, place, ANN[:1], BOB[:1]) for place in (0, 1)]
+    look = Merging.preview
+
+    def reopened(self: Merging, project_id: int, least: float) -> Preview:
+        found = look(self, project_id, least)
+        self.reopen(images[0])
+        return found
+
+    monkeypatch.setattr(Merging, "preview", reopened)
+    act, count = merging.merge_all(1, 0.5, "Rita")
+    assert count == 1
+    assert studio.store.list_merged(1) == {images[1]: act}
+
+
 def test_the_least_iou_decides_who_agrees(studio: Studio, merging: Merging) -> None:
     image = both(studio, 0, ANN[:1], BOB[:1])  # IoU 58 / 62
     assert merging.preview(1, 58 / 62).ready == {image: 1}
@@ -270,9 +288,7 @@ def test_an_undo_takes_nothing_along_that_somebody_added_since(
     assert heads(studio.store, image) == [one, drawn]
 
 
-def test_an_undo_waits_while_somebody_works_on_the_image(
-    studio: Studio, merging: Merging
-) -> None:
+def test_an_undo_waits_while_somebody_works_on_the_image(studio: Studio, merging: Merging) -> None:
     image = both(studio, 0, ANN[:1], BOB[:1])
     act, _ = merging.merge_all(1, 0.5, "Rita")
     studio.store.take_lease(image, "Dan", NOW)
