@@ -292,28 +292,21 @@ def test_a_job_that_cannot_be_frozen_leaves_nothing_behind(
     assert run(jobs, studio).state is JobState.DONE
 
 
-def test_a_job_whose_child_cannot_be_started_says_so(
-    studio: Studio, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [("Child", OSError(errno.EAGAIN, "no process left")), ("open_vault", Unavailable("no store"))],
+    ids=["child", "images"],
+)
+def test_a_job_that_cannot_be_started_says_so(
+    studio: Studio, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+    def refuse(*_: object) -> None:
+        raise error
 
-    monkeypatch.setattr("app.jobs.Child", full)
-    job = run(jobs, studio)
-    assert job.state is JobState.FAILED
-    assert job.error == "the training could not be started: Resource temporarily unavailable"
-
-
-def test_a_job_whose_images_cannot_be_had_says_so(
-    studio: Studio, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def away(*_: object) -> None:
-        raise Unavailable("the image store cannot be reached")
-
-    monkeypatch.setattr(Jobs, "_lay_out", away)
+    monkeypatch.setattr(f"app.jobs.{where}", refuse)
     job = run(jobs, studio)
     assert (job.state, job.launches) == (JobState.FAILED, 1)
-    assert job.error == "the training could not be started: the image store cannot be reached"
+    assert job.error == f"the training could not be started: {error.args[-1]}"
 
 
 def test_weights_are_put_in_use_and_the_job_closed_in_one_step(
