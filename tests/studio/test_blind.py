@@ -23,11 +23,12 @@ from app.pages.house import NEEDS
 from app.people import Role
 from app.records import Instance, State
 from tests.studio.conftest import NOW, Studio, blob, make_app
+from tests.studio.houses import handlers, house, pages
 from tests.studio.rest import error_of, put, to_body
 from tests.studio.team import Team, make_team
-from tests.studio.test_access import called_by, handlers, house
+from tests.studio.test_access import called_by
 
-__all__ = ["handlers", "house"]  # fixtures
+__all__ = ["handlers", "house", "pages"]  # fixtures
 
 
 @pytest.fixture
