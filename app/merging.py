@@ -160,7 +160,13 @@ class Merging:
         Returns:
             How many images are to be merged again.
         """
-        return len(self._store.undo_merge(project_id, act, by, reason_of(act), self._now()))
+        now = self._now()
+        with self._store.transaction():
+            images = self._store.undo_merge(project_id, act, by, reason_of(act), now)
+            if images:
+                detail = {"act": act, "images": images[:1000]}
+                self._store.add_audit(by, "merge.undo", now, project_id=project_id, detail=detail)
+        return len(images)
 
     def reopen(self, image_id: int) -> None:
         """Let all who are done with an image go on, as long as it is not merged."""

@@ -15,7 +15,7 @@ from app.store.database import fetch
 from app.store.engines import insert_into
 from app.store.heads import list_heads
 from app.store.instances import Instances
-from app.store.layers import ASIDE, blind_in, find_blind, find_layer, in_layer, of_everybody
+from app.store.layers import ASIDE, find_blind, find_layer, in_layer, list_blind, of_everybody
 from app.store.leases import find_lease
 from app.store.rows import row_to_assignment
 
@@ -57,8 +57,7 @@ class Assignments(Instances):
     def list_blind(self, project_id: int) -> list[Blind]:
         """The images of a project that are annotated blind and not merged yet, by id."""
         with self._read() as connection:
-            found = [find_blind(connection, key) for key in blind_in(connection, project_id)]
-        return [blind for blind in found if blind is not None]
+            return list_blind(connection, project_id)
 
     def list_merged(self, project_id: int) -> Mapping[int, str]:
         """The act that merged each image of a project, by image id; the newest comes last."""

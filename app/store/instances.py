@@ -15,10 +15,10 @@ from app.store.database import Database, fetch
 from app.store.engines import insert_rows
 from app.store.heads import get_head, head_id, heads, history, in_states, list_heads
 from app.store.layers import (
-    blind_in,
     find_layer,
     late_in_layer,
     layer_for,
+    list_blind,
     of_everybody,
     open_to,
     shown_to,
@@ -300,8 +300,10 @@ def _layers(
     connection: Connection, project_id: int, images: Iterable[int], person: str
 ) -> Mapping[int, str]:
     """Whose own new instances are, for images that are annotated blind."""
-    blind = set(images) & set(blind_in(connection, project_id))
-    found = {image_id: layer_for(connection, image_id, person) for image_id in sorted(blind)}
+    keys = set(images)
+    if len(keys) > 1:  # one question about all, rather than one about each
+        keys &= {one.image_id for one in list_blind(connection, project_id)}
+    found = {image_id: layer_for(connection, image_id, person) for image_id in sorted(keys)}
     return {image_id: layer for image_id, layer in found.items() if layer is not None}
 
 

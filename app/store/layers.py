@@ -71,22 +71,13 @@ def said_to(viewer: Viewer | None) -> ColumnElement[bool]:
 
 def find_blind(connection: Connection, image_id: int) -> Blind | None:
     """An image that is annotated blind; None if this one is not."""
-    if connection.execute(_blind().where(_ASSIGNMENT.image_id == image_id)).one_or_none() is None:
-        return None
-    rows = connection.execute(
-        select(schema.assignment)
-        .where(_ASSIGNMENT.image_id == image_id)
-        .order_by(_ASSIGNMENT.person)
-    ).all()
-    done = frozenset(row.person for row in rows if row.done_at is not None)
-    return Blind(image_id, tuple(row.person for row in rows), done)
+    return next(iter(_read_blind(connection, _ASSIGNMENT.image_id == image_id)), None)
 
 
-def blind_in(connection: Connection, project_id: int) -> list[int]:
-    """Ids of the images of a project that are annotated blind."""
+def list_blind(connection: Connection, project_id: int) -> list[Blind]:
+    """The images of a project that are annotated blind, by id."""
     mine = select(schema.image.c.id).where(schema.image.c.project_id == project_id)
-    query = _blind().where(_ASSIGNMENT.image_id.in_(mine)).order_by(_ASSIGNMENT.image_id)
-    return list(connection.execute(query).scalars())
+    return _read_blind(connection, _ASSIGNMENT.image_id.in_(mine))
 
 
 def find_layer(connection: Connection, instance_id: int) -> str | None:
@@ -129,6 +120,24 @@ def _why(blind: Blind) -> str:
     if blind.is_complete:
         return f"was annotated blind by {names}, and a reviewer is to merge it"
     return f"is annotated blind by {names} until a reviewer merges it"
+
+
+def _read_blind(connection: Connection, which: ColumnElement[bool]) -> list[Blind]:
+    """Those of some assignments' images that are annotated blind, by id."""
+    several = _blind().where(which).correlate(None)
+    rows = connection.execute(
+        select(schema.assignment)
+        .where(which, _ASSIGNMENT.image_id.in_(several))
+        .order_by(_ASSIGNMENT.image_id, _ASSIGNMENT.person)
+    ).all()
+    done = {(row.image_id, row.person) for row in rows if row.done_at is not None}
+    people: dict[int, list[str]] = {}
+    for row in rows:
+        people.setdefault(row.image_id, []).append(row.person)
+    return [
+        Blind(key, tuple(names), frozenset(name for name in names if (key, name) in done))
+        for key, names in people.items()
+    ]
 
 
 def _blind() -> Select[Any]:

@@ -236,6 +236,10 @@ def test_all_that_agree_are_merged_at_once_and_one_undo_takes_it_back(
     assert len(heads(studio.store, alike)) == 1
     assert merging.preview(1, 0.9).ready == {}
     assert merging.undo(1, act, "Rita") == 2
+    (entry, *_) = studio.store.list_audit(limit=1)
+    assert (entry.person, entry.act, entry.detail) == (
+        "Rita", "merge.undo", {"act": act, "images": [alike, empty]},
+    )  # fmt: skip
     assert heads(studio.store, alike) == []
     assert merging.preview(1, 0.9) == preview
 
