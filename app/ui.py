@@ -26,8 +26,10 @@ FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 THEME = gr.themes.Default(
     primary_hue="blue", neutral_hue="slate", radius_size="sm", spacing_size="sm",
     font=FONT, font_mono=["ui-monospace", "monospace"],
-).set(  # Gradio's own edges of fields and boxes to tick are lost on its dark ground
+).set(  # Gradio's own edges of fields, boxes to tick and white on blue are too faint to read
     checkbox_border_color_dark="*neutral_400", input_border_color_dark="*neutral_500",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
 )  # fmt: skip
 CSS = (
     """
@@ -49,6 +51,8 @@ CSS = (
   .mal-head > :nth-child(3) { flex: 1 0 100% !important; }
   .tab-wrapper .tab-container button { padding: 0 8px !important; }
   .js-plotly-plot .modebar { display: none; } }
+.gradio-container .prose h2 { font-size: var(--text-lg); }
+.gradio-container .upload-container .or { color: var(--mal-quiet); }
 .mal-line { align-items: end; }
 .mal-note { color: var(--mal-quiet); margin: 4px 0; }
 .mal-table { overflow-x: auto; border: 0 !important; }
@@ -88,7 +92,7 @@ CSS = (
   .mal-findings > li > :first-child { grid-column: 1 / -1; } }
 .mal-findings .mal-note, .mal-section .mal-note { margin: 2px 0 0; font-size: 13px; }
 .mal-amount { color: var(--mal-quiet); font-variant-numeric: tabular-nums; white-space: nowrap; }
-.mal-section h3 { font-size: 15px; font-weight: 600; margin: 16px 0 0; }
+.mal-section h2 { font-size: 15px; font-weight: 600; margin: 16px 0 0; }
 .mal-alike { border-top: 1px solid var(--border-color-primary); padding: 8px 0 0; margin: 8px 0 0; }
 .mal-go { padding: 4px 12px; border: 1px solid var(--border-color-primary); border-radius: 4px;
   background: var(--button-secondary-background-fill); color: var(--body-text-color);

@@ -25,7 +25,7 @@ class AdminPage:
         self._house = house
         self._project = project
         told = gr.HTML()
-        gr.Markdown("### Members of this project")
+        gr.Markdown("## Members of this project")
         members = gr.HTML()
         lacking(Right.MANAGE, "Admins of this project give roles here.")
         with gr.Row(elem_classes=["mal-line", needs(Right.MANAGE)]):
@@ -36,7 +36,7 @@ class AdminPage:
             )  # fmt: skip
             give = gr.Button("Set role", scale=1, min_width=120)
         with gr.Column(visible=False, elem_classes=needs(Right.SERVE)) as studio:
-            gr.Markdown("### Users of the studio")
+            gr.Markdown("## Users of the studio")
             users = gr.HTML()
             whom = gr.Dropdown(label="User", choices=[], min_width=200)
             self._view = [
@@ -50,7 +50,7 @@ class AdminPage:
             ]
             self._lay_acts(whom)
             self._lay_new()
-            gr.Markdown("### Logged in")
+            gr.Markdown("## Logged in")
             logins.render()
         for change in (project.change, tab.select):
             change(self.show, project, self._view, **QUIET)
@@ -74,7 +74,7 @@ class AdminPage:
         change.click(self.set_password, [whom, self._project, password], outputs, queue=False)
 
     def _lay_new(self) -> None:
-        gr.Markdown("### Add a user")
+        gr.Markdown("## Add a user")
         with gr.Row(elem_classes="mal-line"):
             name = gr.Textbox(label="Name of the user", max_lines=1, scale=2, min_width=160)
             password = _password("First password, 10 characters or more")
@@ -182,7 +182,9 @@ class AdminPage:
 def members_table(members: Sequence[Member]) -> str:
     """Who is what in a project."""
     rows = [[member.user.name, str(member.role), _state(member.user)] for member in members]
-    return table(("Member", "Role", "State"), rows, "Nobody has a role here yet: give some below.")
+    return table(
+        "Members", ("Member", "Role", "State"), rows, "Nobody has a role here yet: give some below."
+    )
 
 
 def users_table(users: Sequence[User], members: Sequence[Member]) -> str:
@@ -197,7 +199,7 @@ def users_table(users: Sequence[User], members: Sequence[Member]) -> str:
         ]
         for user in users
     ]
-    return table(("User", "Studio", "State", "Projects", "Since"), rows, "No users.")
+    return table("Users", ("User", "Studio", "State", "Projects", "Since"), rows, "No users.")
 
 
 def logins_table(logins: Sequence[Login], names: Mapping[int, str]) -> str:
@@ -207,7 +209,9 @@ def logins_table(logins: Sequence[Login], names: Mapping[int, str]) -> str:
          f"{login.seen_at:%Y-%m-%d %H:%M}"]
         for login in logins
     ]  # fmt: skip
-    return table(("User", "Address", "Since (UTC)", "Last seen"), rows, "Nobody is logged in.")
+    return table(
+        "Logins", ("User", "Address", "Since (UTC)", "Last seen"), rows, "Nobody is logged in."
+    )
 
 
 def _state(user: User) -> str:

@@ -15,7 +15,7 @@ from app.pages.rights import needs
 from app.pages.tables import link, note, table
 
 INTRODUCTION = (
-    "### Agreement\n"
+    "## Agreement\n"
     f"Masks are matched one to one (IoU {MATCH} or more), on images that two people annotated"
     " unseen by each other and are done with."
 )
@@ -80,8 +80,8 @@ def blind_html(found: Sequence[Compared], names: Mapping[int, str]) -> str:
     rows = [_row(" and ".join(who), one) for who, one in pairs.items()]
     return (
         f"<div class='mal-matrices'>{matrices}</div>"
-        + table(_HEAD, rows, EMPTY)
-        + "<h4>Images, the least alike first</h4>"
+        + table("Pairs of people, unseen by each other", _HEAD, rows, EMPTY)
+        + "<h3>Images, the least alike first</h3>"
         + images_html(found, names)
     )
 
@@ -135,7 +135,10 @@ def agreement_html(pairs: Pairs, names: Mapping[int, str], project_id: int) -> s
         f" {escape(who)}: quality {quality:.2f}</li>"
         for quality, image_id, who in lowest[:WORST]
     )
-    return table(_HEAD, rows, EMPTY_HANDS) + f"<h4>Where they differ most</h4><ul>{items}</ul>"
+    return (
+        table("Pairs of people", _HEAD, rows, EMPTY_HANDS)
+        + f"<h3>Where they differ most</h3><ul>{items}</ul>"
+    )
 
 
 def _cell(one: Agreement | None, of: Callable[[Agreement], float | None]) -> str:

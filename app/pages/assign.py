@@ -15,7 +15,7 @@ from app.pages.tables import note, report, table
 from app.records import Assignment, ImageSummary
 
 INTRODUCTION = (
-    "### Who does which images\n"
+    "## Who does which images\n"
     "Images that are nobody's are free for all. What two people are to do they annotate unseen by"
     " each other: each sees only their own masks, until both are done and a reviewer merges them"
     " on the Insight page."
@@ -109,7 +109,7 @@ def tally_html(
     rows = [[t.person, str(t.images), str(t.done), str(t.left), str(t.shared)] for t in found]
     free = len(summaries) - len({one.image_id for one in known})
     text = "1 image is" if free == 1 else f"{free} images are"
-    return table(_HEAD, rows, EMPTY) + note(f"{text} nobody's.")
+    return table("People and their images", _HEAD, rows, EMPTY) + note(f"{text} nobody's.")
 
 
 def whom(members: Sequence[str], known: Sequence[Assignment]) -> list[str]:

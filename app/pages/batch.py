@@ -24,7 +24,7 @@ class BatchSection:
     def __init__(self, house: House, project: gr.Dropdown, stamp: gr.Number, tab: gr.Tab) -> None:
         """Lay it out and wire it; the arguments are the page's."""
         self._house = house
-        gr.Markdown("### Masks for boxes")
+        gr.Markdown("## Masks for boxes")
         start = gr.Button("Propose masks for boxes without one", elem_classes=needs(Right.TRAIN))
         lacking(Right.TRAIN, "Admins of this project have masks proposed in the background.")
         with gr.Row(elem_classes=["mal-line", needs(Right.TRAIN)]):

@@ -139,16 +139,21 @@ def tables(found: Report, categories: Sequence[Category]) -> str:
     sizes = [[f"{w} x {h}", f"{n}"] for w, h, n in size_counts(found)[:ROWS]]
     heads = ["Category", "Instances", *(str(state).capitalize() for state in STATES)]
     return (
-        table(heads, by_category, "No categories yet.")
+        table("Categories", heads, by_category, "No categories yet.")
         + _bin_table(side_bins(found), SIDE, "Masks")
         + _bin_table(crowd_bins(found), "Instances on an image", "Images")
-        + table([f"Size of the image, the {ROWS} most frequent", "Images"], sizes, "No images.")
+        + table(
+            "Sizes of images",
+            [f"Size of the image, the {ROWS} most frequent", "Images"],
+            sizes,
+            "No images.",
+        )
     )
 
 
 def _bin_table(bins: Bins, what: str, count: str) -> str:
     rows = [[name, str(n)] for name, n in zip(bins.names, bins.counts, strict=True)]
-    return table([what, count], rows, "")
+    return table(what, [what, count], rows, "")
 
 
 def _histogram(bins: Bins, what: str, count: str) -> go.Figure:

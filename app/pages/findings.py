@@ -98,7 +98,7 @@ def section(title: str, rule: str, count: int, body: str) -> str:
     """A finding on images with what belongs to it; "" where there is none."""
     if not count:
         return ""
-    head = f"<h3>{escape(title)} <span class='mal-amount'>{count:,}</span></h3>"
+    head = f"<h2>{escape(title)} <span class='mal-amount'>{count:,}</span></h2>"
     return f"<section class='mal-section'>{head}{note(rule)}{body}</section>"
 
 

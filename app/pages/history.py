@@ -17,7 +17,7 @@ from app.pages.tables import link, note, table
 from app.records import Line, Sieve, State
 
 INTRODUCTION = (
-    "### History\n"
+    "## History\n"
     "Every save of every mask, the newest first. Nothing here is ever changed or removed: a"
     " revision that is restored becomes a new one."
 )
@@ -131,7 +131,7 @@ class HistoryPage:
         found = self._house.store.list_audit(project_id=only, limit=PAGE)
         head = [name.capitalize() for name in ENTRY_HEAD]
         rows = [entry_to_cells(entry) for entry in found]
-        return table(head, rows, "Nothing was done yet that is written down here.") + (
+        return table("Audit log", head, rows, "Nothing was done yet that is written down here.") + (
             link("Download all as CSV", audit_address(project_id)) if rows else ""
         )
 

@@ -17,7 +17,7 @@ from app.records import State
 WINDOW = 10  # masks of the moving mean
 COLORS = ("#2563eb", "#d97706", "#0d9488", "#9333ea", "#dc2626")  # seen on light and on dark
 INTRODUCTION = (
-    "### What a mask costs\n"
+    "## What a mask costs\n"
     "From the history of every mask: your time (a pause counts "
     f"{IDLE_SECONDS:.0f} seconds at most), your strokes, and how near the proposal was."
 )
@@ -82,7 +82,7 @@ def pace_table(paces: Mapping[int | None, Pace], names: Mapping[int | None, str]
         *("Proposed by", "Masks", "Seconds a mask", "Strokes a mask"),
         *("IoU of proposal and final", "Accepted untouched"),
     ]
-    return table(head, rows, "")
+    return table("What a mask costs", head, rows, "")
 
 
 def pace_figure(entries: Sequence[Entry], names: Mapping[int | None, str]) -> go.Figure:

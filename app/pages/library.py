@@ -68,7 +68,7 @@ class LibraryPage:
                 with gr.Column(elem_classes=needs(Right.MANAGE)):
                     self._lay_import()
                 BatchSection(house, project, stamp, tab)
-                gr.Markdown("### Export")
+                gr.Markdown("## Export")
                 lacking(Right.EXPORT, "Reviewers and admins of this project take masks away.")
                 with gr.Column(elem_classes=needs(Right.EXPORT)):
                     self._lay_export()
@@ -77,7 +77,7 @@ class LibraryPage:
             change(self.show, project, [images, categories, old_name], **QUIET)
 
     def _lay_images(self, images: gr.HTML) -> None:
-        gr.Markdown("### Images")
+        gr.Markdown("## Images")
         with gr.Row(elem_classes=needs(Right.MANAGE)):
             files = gr.File(
                 label="Drop images or zips",
@@ -97,7 +97,7 @@ class LibraryPage:
         samples.click(self.add_samples, self._project, [added, self._stamp])
 
     def _lay_projects(self) -> None:
-        gr.Markdown("### Projects", elem_classes=needs(Right.MANAGE))
+        gr.Markdown("## Projects", elem_classes=needs(Right.MANAGE))
         with gr.Row(elem_classes=["mal-line", needs(Right.MANAGE)]):
             name = gr.Textbox(label="Name of a project", placeholder="Name", scale=3)
             create = gr.Button("Create", scale=1, min_width=80, elem_classes=needs(Right.SERVE))
@@ -107,7 +107,7 @@ class LibraryPage:
         rename.click(self.rename, [self._project, name], [self._project, name], queue=False)
 
     def _lay_categories(self, categories: gr.HTML, old_name: gr.Dropdown) -> None:
-        gr.Markdown("### Categories")
+        gr.Markdown("## Categories")
         categories.render()
         with gr.Column(elem_classes=needs(Right.MANAGE)):
             with gr.Row(elem_classes="mal-line"):
@@ -123,7 +123,7 @@ class LibraryPage:
         rename.click(self.rename_category, [old_name, new_name], outputs, queue=False)
 
     def _lay_import(self) -> None:
-        gr.Markdown("### Import boxes or masks")
+        gr.Markdown("## Import boxes or masks")
         choices = list(reader_titles().items())
         kind = gr.Dropdown(choices=choices, value=choices[0][1], label="Format of the import")
         source = gr.File(label="Drop files or zips", file_count="multiple", height=140)

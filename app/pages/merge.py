@@ -20,7 +20,7 @@ from app.pictures import Pixels, outlined, to_address
 from app.store import no_such
 
 INTRODUCTION = (
-    "### Compare and merge\n"
+    "## Compare and merge\n"
     "One set of masks of what several people drew unseen. Theirs stay as they are: a merge can be"
     " taken back, and any of their masks can be restored on the History page."
 )

@@ -27,7 +27,7 @@ class ModelsSection:
         """Lay it out and wire it; the arguments are the page's."""
         self._house = house
         self._project, self._stamp = project, stamp
-        gr.Markdown("### Models of this project")
+        gr.Markdown("## Models of this project")
         models = gr.HTML()
         with gr.Row(elem_classes="mal-line"):
             choice = gr.Dropdown(label="Model", choices=[], scale=0, min_width=260)
@@ -153,7 +153,7 @@ def models_table(models: Sequence[ModelVersion], in_use: int, removed: set[int])
                 model.notes,
             ]
         )
-    return table(_HEAD, rows, "No models.")
+    return table("Models", _HEAD, rows, "No models.")
 
 
 def compare_table(one: ModelVersion, other: ModelVersion) -> str:
@@ -164,7 +164,7 @@ def compare_table(one: ModelVersion, other: ModelVersion) -> str:
         [f"Category: {name}", *(_pair(kind.get(name)) for kind in kinds)]
         for name in sorted({*kinds[0], *kinds[1]})
     ]
-    return table(["", one.name, other.name], rows, "")
+    return table("Two models", ["", one.name, other.name], rows, "")
 
 
 def _facts(model: ModelVersion) -> list[str]:

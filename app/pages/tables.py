@@ -7,8 +7,11 @@ from app.exchange import ExportReport, ImportReport
 from app.records import Category, ImageSummary, State
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> str:
-    """An HTML table of texts, or a sentence that says what to do when there are no rows."""
+def table(name: str, head: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> str:
+    """An HTML table of texts, or a sentence that says what to do when there are no rows.
+
+    The name is read out by screen readers; no other table of a page has it.
+    """
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
@@ -16,7 +19,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> str
         return note(empty)
     cells = "".join(f"<th scope='col'>{escape(cell)}</th>" for cell in head)
     return (
-        f"<div class='mal-table' tabindex='0' role='region' aria-label='Table'>"
+        f"<div class='mal-table' tabindex='0' role='region' aria-label='{escape(name)}'>"
         f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -63,7 +66,7 @@ def images_table(summaries: Sequence[ImageSummary]) -> str:
         for s in summaries
     ]
     head = ["Image", "Size", "Proposed", "Corrected", "Accepted", "Rejected", "Notice"]
-    return table(head, rows, "No images yet: add files, a folder or a zip above.")
+    return table("Images", head, rows, "No images yet: add files, a folder or a zip above.")
 
 
 def describe_import(done: ImportReport, *, dry_run: bool = False) -> tuple[str, list[str]]:

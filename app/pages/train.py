@@ -21,7 +21,7 @@ from app.records import OPEN, Job, JobState, State, Wish
 
 SECONDS_BETWEEN_LOOKS = 1.0
 INTRODUCTION = (
-    "### Fine-tune on your corrections\n"
+    "## Fine-tune on your corrections\n"
     "Learns from accepted and corrected masks, and from boxes nobody has reviewed. A quarter of "
     "the images is held out and never trained on; the new weights are used only if they are "
     "better there and forget nothing. *Adapt from boxes* needs no mask at all."

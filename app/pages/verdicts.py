@@ -167,7 +167,9 @@ def _comparison(result: Mapping[str, Any]) -> str:
         [f"Category: {name}", str(pair["n"]), *_change(pair["before"], pair["after"])]
         for name, pair in result["categories"].items()
     ]
-    return table(["Held-out images", "Masks", "Before", "After", "Change"], rows, "")
+    return table(
+        "Before and after", ["Held-out images", "Masks", "Before", "After", "Change"], rows, ""
+    )
 
 
 def _change(before: float, after: float) -> list[str]:

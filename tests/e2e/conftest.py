@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,8 +18,9 @@ from playwright.sync_api import (
 )
 
 from tests.e2e.canvas_page import CAT, PATIENCE, CanvasPage, pick
-from tests.serving import Studio
+from tests.serving import ROOT, Studio
 
+AXE = ROOT / "app" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
@@ -94,3 +96,14 @@ def shot(page: Page, name: str) -> None:
     if folder := os.environ.get("STUDIO_SHOTS"):
         page.wait_for_timeout(400)
         page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def violations(page: Page, selector: str) -> list[Any]:
+    """What axe finds wrong in a part of the page: the rule and the elements."""
+    page.add_script_tag(path=AXE)
+    # Gradio names its upload buttons in other words than they show.
+    script = """s => axe.run(document.querySelector(s), {resultTypes: ['violations'],
+        rules: {'label-content-name-mismatch': {enabled: false}}})
+        .then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 120))]))"""
+    found: list[Any] = page.evaluate(script, selector)
+    return found

@@ -1,17 +1,15 @@
 """The same canvas for fingers, for keys alone, for a screen reader, and for two people at once."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from tests.e2e.canvas_page import CanvasPage
-from tests.e2e.conftest import Studio, shot
-from tests.serving import ROOT
+from tests.e2e.conftest import Studio, shot, violations
 
 pytestmark = pytest.mark.slow
-AXE = ROOT / "app" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 @pytest.fixture
@@ -28,14 +26,6 @@ def phone(chromium: Browser, studio: Studio) -> Iterator[CanvasPage]:
 def touch(session: CDPSession, kind: str, points: list[tuple[float, float]]) -> None:
     fingers = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
     session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
-
-
-def violations(page: Page, selector: str) -> list[Any]:
-    page.add_script_tag(path=AXE)
-    script = """s => axe.run(document.querySelector(s), {resultTypes: ['violations']})
-        .then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 120))]))"""
-    found: list[Any] = page.evaluate(script, selector)
-    return found
 
 
 def test_one_finger_draws_a_box_and_two_fingers_zoom(phone: CanvasPage) -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from app.auth import Sessions
 from app.cli import main
 from tests.e2e.canvas_page import CAT, CanvasPage, pick
-from tests.e2e.conftest import Studio, shot
+from tests.e2e.conftest import Studio, shot, violations
 
 pytestmark = pytest.mark.slow
 PASSWORD = "correct horse of {}"
@@ -103,6 +103,23 @@ def test_two_people_share_a_project_and_nobody_sees_what_they_may_not(
     drawing.drag([(150, 150), (190, 150)])
     expect(bob.locator(".mal-say")).to_contain_text("Rita accepted mask 1: only a reviewer")
     assert drawing.state["instances"] == before
+
+
+TABS = ("Annotate", "Library", "Train", "Insight", "Health", "History", "Admin")
+
+
+def test_a_screen_reader_finds_its_way_on_every_page(
+    browsers: dict[str, Page], team: Studio
+) -> None:
+    ada, found = browsers["Ada"], []
+    for theme in ("light", "dark"):
+        ada.goto(f"{team.url}/?__theme={theme}")
+        expect(ada.locator(".mal-who b")).to_have_text("Ada")
+        for tab in TABS:
+            ada.get_by_role("tab", name=tab).click()
+            expect(ada.locator("[aria-label='Empty value']:visible")).to_have_count(0)
+            found += [(theme, tab, *one) for one in violations(ada, "body")]
+    assert found == []
 
 
 OFFERED = {  # a button, its tab, and who has it in a project

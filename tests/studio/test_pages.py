@@ -68,8 +68,8 @@ def job(state: JobState, **changes: Any) -> Job:  # noqa: ANN401 - of any field
 @pytest.mark.parametrize(
     "html",
     [
-        pytest.param(table([EVIL], [[EVIL]], ""), id="table"),
-        pytest.param(table(["a"], [], EVIL), id="empty table"),
+        pytest.param(table(EVIL, [EVIL], [[EVIL]], ""), id="table"),
+        pytest.param(table(EVIL, ["a"], [], EVIL), id="empty table"),
         pytest.param(note(EVIL), id="note"),
         pytest.param(report(EVIL, [EVIL], good=True), id="report"),
         pytest.param(categories_table([Category(1, 1, 1, EVIL, EVIL)]), id="category"),
