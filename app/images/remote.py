@@ -220,7 +220,7 @@ def _connect(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         options["config_kwargs"] = _S3 | fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
     try:
         system, root = fsspec.core.url_to_fs(url, **options)
-    except (ImportError, ValueError) as error:  # "Install s3fs to access S3"
+    except (ImportError, ValueError, OSError) as error:  # "Install s3fs to access S3"
         raise StudioError(f"images_url cannot be opened: {error}") from error
     if is_s3:
         system.retries = _TRIES

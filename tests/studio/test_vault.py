@@ -359,9 +359,16 @@ def test_a_server_that_takes_calls_and_never_answers_costs_a_probe_three_seconds
         assert [thread.name for thread in enumerate_threads()].count("the image store") == 1
 
 
-def test_a_url_that_nothing_here_can_open_is_refused_at_the_start(tmp_path: Path) -> None:
-    with pytest.raises(StudioError, match=r"images_url cannot be opened: .*not known"):
-        open_vault(Settings(data_dir=tmp_path, images_url="floppy://a/b"))
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [("floppy://a/b", "not known"), ("ftp://127.0.0.1:1/b", "Connection refused")],
+    ids=["no such kind", "nobody answers"],
+)
+def test_a_url_that_nothing_here_can_open_is_refused_at_the_start(
+    tmp_path: Path, url: str, why: str
+) -> None:
+    with pytest.raises(StudioError, match=f"images_url cannot be opened: .*{why}"):
+        open_vault(Settings(data_dir=tmp_path, images_url=url))
 
 
 def test_a_raster_s_size_is_in_its_head(tmp_path: Path) -> None:
