@@ -168,9 +168,23 @@ class Merging:
                 self._store.add_audit(by, "merge.undo", now, project_id=project_id, detail=detail)
         return len(images)
 
-    def reopen(self, image_id: int) -> None:
-        """Let all who are done with an image go on, as long as it is not merged."""
-        self._store.reopen(image_id)
+    def reopen(self, image_id: int, by: str) -> None:
+        """Let all who are done with an image go on, as long as it is not merged.
+
+        Raises:
+            NotAllowed: `by` is one of them, and by now may see what the others drew.
+        """
+        if any(one.person == by for one in self._store.list_assigned(image_id)):
+            raise NotAllowed(
+                "you annotate this image yourself, and now see what the others drew: let another"
+                " reviewer open it again"
+            )
+        with self._store.transaction():
+            self._store.reopen(image_id)
+            image = self._store.get_image(image_id)
+            self._store.add_audit(
+                by, "reopen", self._now(), project_id=image.project_id, subject=image.file_name
+            )
 
     def _merge(
         self, found: Compared, chosen: Sequence[tuple[Thing, str]], by: str, act: str

@@ -58,6 +58,7 @@ class Vault(Protocol):
 
         Raises:
             BadImage, Unavailable, StudioError: as `fetch`.
+            OSError: the folder cannot be made.
         """
 
     def trouble(self, name: str) -> str:

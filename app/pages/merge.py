@@ -155,7 +155,7 @@ class MergeSection:
     def reopen(self, project_id: int, image_id: int | None) -> tuple[str, float]:
         """Let those who are done with an image go on."""
         self._check(project_id, image_id)
-        self._merging.reopen(int(image_id or 0))
+        self._merging.reopen(int(image_id or 0), self._house.caller().person)
         return report("They may go on with it, unseen by each other", [], good=True), new_stamp()
 
     @shown(Right.VIEW, "project")

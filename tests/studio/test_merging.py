@@ -147,11 +147,23 @@ def test_every_thing_must_be_decided_and_none_that_is_not_there(
             merging.merge(image, wrong, "Rita")
 
 
+def test_whoever_draws_there_and_may_see_the_others_does_not_open_it_again(
+    studio: Studio, merging: Merging, image: int
+) -> None:
+    with pytest.raises(NotAllowed, match="another reviewer"):
+        merging.reopen(image, "Ann")
+    assert merging.compared(image).is_complete
+    merging.reopen(image, "Rita")
+    assert not merging.compared(image).is_complete
+    (entry,) = [one for one in studio.store.list_audit() if one.act == "reopen"]
+    assert (entry.person, entry.subject) == ("Rita", studio.images[0].file_name)
+
+
 def test_what_was_drawn_anew_since_is_not_merged_unseen(
     studio: Studio, merging: Merging, image: int
 ) -> None:
     stale = chosen(merging.compared(image), CONSENSUS, "Ann", "Ann", "Bob")
-    merging.reopen(image)
+    merging.reopen(image, "Rita")
     (one, *_) = studio.store.list_instances(image, viewer="Ann")
     other = replace(one.draft, rle=square(studio.images[0], 10, 10, 58))
     studio.store.save_instance(one.id, other, one.version, "Ann", "brush", NOW)
@@ -201,7 +213,7 @@ def test_the_states_and_what_may_follow(
 ) -> None:
     image = both(studio, 0, ANN[:1], BOB[:1])
     if state in ("given", "one is done"):
-        merging.reopen(image)
+        merging.reopen(image, "Rita")
         set_done(studio, image, *["Ann"] * (state == "one is done"))
     if state in ("merged", "undone"):
         act = merging.merge(image, chosen(merging.compared(image), "Ann"), "Rita")
@@ -253,7 +265,7 @@ def test_what_was_reopened_since_it_was_looked_at_stays_and_the_rest_is_merged(
 
     def reopened(self: Merging, project_id: int, least: float) -> Preview:
         found = look(self, project_id, least)
-        self.reopen(images[0])
+        self.reopen(images[0], "Rita")
         return found
 
     monkeypatch.setattr(Merging, "preview", reopened)
@@ -325,7 +337,7 @@ def test_a_comparison_is_sealed(
     studio: Studio, merging: Merging, image: int, viewer: Viewer, before: bool, after: bool
 ) -> None:
     for is_complete, may in ((False, before), (True, after)):
-        merging.reopen(image)
+        merging.reopen(image, "Rita")
         if is_complete:
             set_done(studio, image, "Ann", "Bob")
         if may:
