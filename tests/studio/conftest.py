@@ -44,11 +44,13 @@ from tests.studio.databases import (
     database_kind,
     database_of,
     kind_of,
+    leaf,
     new_database,
     one_place,
     place,
     postgresql,
     shared_database,
+    store,
     tell_programs,
 )
 from tests.studio.nursery import Nursery, opened_nursery
@@ -56,9 +58,9 @@ from tests.studio.served import served
 from tests.studio.trade import Trade
 from tests.studio.trainer import TRAINER, open_jobs
 
-__all__ = ["bare_databases", "bare_place", "bucket", "database_kind", "new_database"]  # fixtures
-__all__ += ["one_place", "place", "postgresql", "s3", "s3_server", "served"]
-__all__ += ["shared_database"]
+__all__ = ["bare_databases", "bare_place", "bucket", "database_kind", "leaf"]  # fixtures
+__all__ += ["new_database", "one_place", "place", "postgresql", "s3", "s3_server", "served"]
+__all__ += ["shared_database", "store"]
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
 PHOTOS = Path(skimage.data.__file__).parent
 HOST = "127.0.0.1:7860"

@@ -130,6 +130,20 @@ def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture
+def store(place: Path | str) -> Iterator[Store]:
+    """A store in such a place."""
+    opened = Store(place)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def leaf(store: Store) -> Instance:
+    """A box without a mask on the only image."""
+    return add_leaf(store)
+
+
 def fresh(server: str, template: str = "template") -> Iterator[str]:
     """URL of a new database, dropped afterwards."""
     name = f"test{next(_NUMBERS)}"

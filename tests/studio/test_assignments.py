@@ -1,10 +1,8 @@
 """Who is to do which images: dealing, done, and layers of one's own where two do one."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +13,7 @@ from app.errors import LeaseLost, NotAllowed
 from app.records import Assignment, Instance, Sieve, State, Viewer
 from app.store import Store
 from mal_core.masks import RLE
-from tests.studio.databases import NOW, add_leaf, taken
+from tests.studio.databases import NOW, taken
 
 MASK = RLE.from_coco({"size": [30, 40], "counts": [100, 50, 1050]})
 
@@ -59,18 +57,6 @@ def test_a_tally_says_what_is_left_and_what_is_shared() -> None:
 
 
 # Over both databases
-
-
-@pytest.fixture
-def store(place: Path | str) -> Iterator[Store]:
-    opened = Store(place)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def leaf(store: Store) -> Instance:
-    return add_leaf(store)
 
 
 def give(store: Store, image: int, *people: str) -> None:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -21,18 +21,6 @@ from tests.studio.writers import is_torn
 pytestmark = pytest.mark.soak
 Scale = Callable[[int, int], int]
 Tell = Callable[[str], None]
-
-
-@pytest.fixture
-def store(place: Path | str) -> Iterator[Store]:
-    opened = Store(place)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def leaf(store: Store) -> Instance:
-    return add_leaf(store)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,7 @@
 """The store: what it keeps, what it refuses, and what a race leaves behind."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -25,13 +23,6 @@ from tests.studio.databases import taken
 
 NOW = datetime(2026, 11, 23, 6, 0, 0, 123456, tzinfo=UTC)
 MASK = RLE.from_coco({"size": [30, 40], "counts": [100, 50, 1050]})
-
-
-@pytest.fixture
-def store(place: Path | str) -> Iterator[Store]:
-    opened = Store(place)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The database itself, SQLite and PostgreSQL: its tables, and what it refuses whoever asks."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from app.schema import metadata
 from app.store import Store
 from mal_core.errors import InputError
 from tests.studio.databases import NOW, add_leaf, fresh, raw, taken
-
-
-@pytest.fixture
-def store(place: Path | str) -> Iterator[Store]:
-    opened = Store(place)
-    yield opened
-    opened.close()
 
 
 def test_the_migrations_build_exactly_the_tables_of_the_schema(store: Store) -> None:

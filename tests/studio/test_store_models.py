@@ -1,9 +1,7 @@
 """The store's jobs and model versions: what outlasts a restart, and what may be used."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,13 +12,6 @@ from mal_core.errors import InputError
 
 UNDECIDED = ModelState.UNDECIDED
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(place: Path | str) -> Iterator[Store]:
-    opened = Store(place)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
