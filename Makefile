@@ -24,7 +24,7 @@ test-postgresql: $(VENV)/test.ready  ## all tests of the studio once more, its t
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests/studio --database postgresql $(ARGS)
 
 soak: export OMP_NUM_THREADS := 1
-soak: $(VENV)/test.ready  ## "nothing lost" and "nobody gets in" at full size: kills, power cuts, disk faults, races; 35 minutes
+soak: $(VENV)/test.ready  ## "nothing lost" and "nobody gets in" at full size: kills, power cuts, disk faults, races; 11 minutes on two quiet cores
 	$(BIN)/python -m pytest -m soak --soak -v -rP -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/test.ready  ## ruff, mypy, eslint, tsc, prettier, and that the bundle is fresh
